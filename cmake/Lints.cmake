@@ -1,0 +1,1 @@
+# The lints are tests, so that they cannot be forgotten.
