@@ -124,9 +124,9 @@ function(holdfast_unit_test NAME)
       target_link_libraries(${NAME}_test PRIVATE holdfast_testing_${MODULE})
     endif()
   endforeach()
-  set(REPORT "${CMAKE_BINARY_DIR}/test-results/unit.${NAME}.json")
+  set(REPORT "${CMAKE_BINARY_DIR}/test-results/unit.${NAME}.xml")
   add_test(NAME unit.${NAME}
-    COMMAND ${NAME}_test --gtest_brief=1 "--gtest_output=json:${REPORT}"
+    COMMAND ${NAME}_test --gtest_brief=1 "--gtest_output=xml:${REPORT}"
     WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
   set_tests_properties(unit.${NAME} PROPERTIES
     LABELS unit TIMEOUT ${HOLDFAST_UNIT_TEST_SECONDS})
@@ -174,9 +174,9 @@ function(holdfast_app NAME)
     if(SOURCES)
       target_link_libraries(app_${NAME}_test PRIVATE app_${NAME})
     endif()
-    set(REPORT "${CMAKE_BINARY_DIR}/test-results/unit.app_${NAME}.json")
+    set(REPORT "${CMAKE_BINARY_DIR}/test-results/unit.app_${NAME}.xml")
     add_test(NAME unit.app_${NAME}
-      COMMAND app_${NAME}_test --gtest_brief=1 "--gtest_output=json:${REPORT}"
+      COMMAND app_${NAME}_test --gtest_brief=1 "--gtest_output=xml:${REPORT}"
       WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
     set_tests_properties(unit.app_${NAME} PROPERTIES
       LABELS unit TIMEOUT ${HOLDFAST_UNIT_TEST_SECONDS})

@@ -31,7 +31,8 @@ add_library(holdfast_flags INTERFACE)
 target_compile_options(holdfast_flags INTERFACE
   -Wall -Wextra -Wconversion -Wshadow
   # Paths in messages and debug information are those of the tree, wherever the clone lies.
-  "-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=")
+  # (The second form is what ccache makes of the first one's paths.)
+  "-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=" "-ffile-prefix-map=../../=")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 warns falsely about std::string operator+ at -O2 (GCC bug 105651).
   target_compile_options(holdfast_flags INTERFACE -Wno-restrict)
