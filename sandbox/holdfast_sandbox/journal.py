@@ -84,8 +84,16 @@ class JournalWriter:
         self._next_op = 0
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._file: TextIO = os.fdopen(descriptor, "w", encoding="utf-8")
-        self._write({"k": "begin", "version": VERSION, "collection": collection, "boot": boot_id(),
-                     "points": base_count, "ids": f"{base_digest:064x}"})
+        self._write(
+            {
+                "k": "begin",
+                "version": VERSION,
+                "collection": collection,
+                "boot": boot_id(),
+                "points": base_count,
+                "ids": f"{base_digest:064x}",
+            }
+        )
 
     def base(self, point_id: PointId, state: State) -> None:
         """Records the state of a point before the first operation on it (None: it did not exist)."""
@@ -103,8 +111,17 @@ class JournalWriter:
         with self._lock:
             operation = self._next_op
             self._next_op += 1
-            self._write_locked({"k": "send", "op": operation, "w": writer, "at": sent, "do": action,
-                                "points": points, **arguments})
+            self._write_locked(
+                {
+                    "k": "send",
+                    "op": operation,
+                    "w": writer,
+                    "at": sent,
+                    "do": action,
+                    "points": points,
+                    **arguments,
+                }
+            )
         return operation
 
     def acknowledge(self, operation: int, tries: int) -> None:
@@ -158,7 +175,9 @@ class Operation:
         elif self.action == "overwrite_payload":
             payload = self.arguments["payload"]
         else:
-            payload = {key: value for key, value in payload.items() if key not in self.arguments["keys"]}
+            payload = {
+                key: value for key, value in payload.items() if key not in self.arguments["keys"]
+            }
         return {"row": state["row"], "payload": payload}
 
     def describe(self) -> str:
@@ -196,7 +215,9 @@ class Journal:
 
     def touched_base(self) -> list[PointId]:
         """Ids that existed before the first operation and were touched by one."""
-        return [point_id for point_id, history in self.histories.items() if history.base is not None]
+        return [
+            point_id for point_id, history in self.histories.items() if history.base is not None
+        ]
 
 
 def read_journal(path: Path) -> Journal:
@@ -222,7 +243,9 @@ def read_journal(path: Path) -> Journal:
                 if begin is not None:
                     raise JournalError("a second 'begin' line")
                 if line["version"] != VERSION:
-                    raise JournalError(f"version {line['version']} is not supported, only {VERSION}")
+                    raise JournalError(
+                        f"version {line['version']} is not supported, only {VERSION}"
+                    )
                 begin = line
             elif kind == "base":
                 if line["id"] in bases:
@@ -234,7 +257,9 @@ def read_journal(path: Path) -> Journal:
                 sends[line["op"]] = line
             elif kind == "ack":
                 if line["op"] not in sends or line["op"] in acks:
-                    raise JournalError(f"operation {line['op']} is acknowledged but not sent, or twice")
+                    raise JournalError(
+                        f"operation {line['op']} is acknowledged but not sent, or twice"
+                    )
                 if line["at"] < sends[line["op"]]["at"]:
                     raise JournalError(f"operation {line['op']} is acknowledged before it was sent")
                 acks[line["op"]] = line
@@ -254,9 +279,18 @@ def read_journal(path: Path) -> Journal:
     if complete:
         open_ends = [op for op in sends if op not in acks and op not in gave_up]
         if open_ends:
-            raise JournalError(f"{path}: the journal was closed but operation {open_ends[0]} has no outcome")
-    return Journal(begin["collection"], begin["boot"], begin["points"], int(begin["ids"], 16), operations,
-                   _histories(operations, bases), complete)
+            raise JournalError(
+                f"{path}: the journal was closed but operation {open_ends[0]} has no outcome"
+            )
+    return Journal(
+        begin["collection"],
+        begin["boot"],
+        begin["points"],
+        int(begin["ids"], 16),
+        operations,
+        _histories(operations, bases),
+        complete,
+    )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -275,8 +309,15 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _operation(send: dict[str, Any], ack: dict[str, Any] | None) -> Operation:
     arguments = {key: send[key] for key in ("payload", "keys") if key in send}
-    return Operation(send["op"], send["do"], send["at"], ack["at"] if ack else None, tuple(send["points"]), arguments,
-                     ack["tries"] if ack else 0)
+    return Operation(
+        send["op"],
+        send["do"],
+        send["at"],
+        ack["at"] if ack else None,
+        tuple(send["points"]),
+        arguments,
+        ack["tries"] if ack else 0,
+    )
 
 
 def _histories(operations: list[Operation], bases: dict[PointId, State]) -> dict[PointId, History]:
@@ -285,12 +326,16 @@ def _histories(operations: list[Operation], bases: dict[PointId, State]) -> dict
         for point in operation.points:
             history = histories.get(point["id"])
             if history is None:
-                raise JournalError(f"{operation.describe()} touches point {point['id']!r} that has no base line")
+                raise JournalError(
+                    f"{operation.describe()} touches point {point['id']!r} that has no base line"
+                )
             if history.steps:
                 previous = history.steps[-1][0]
                 if previous.acked is None or previous.acked > operation.sent:
-                    raise JournalError(f"{operation.describe()} and {previous.describe()} overlap on point "
-                                       f"{point['id']!r}: the order of their effects is unknown")
+                    raise JournalError(
+                        f"{operation.describe()} and {previous.describe()} overlap on point "
+                        f"{point['id']!r}: the order of their effects is unknown"
+                    )
             history.steps.append((operation, point))
     return histories
 
@@ -303,7 +348,9 @@ RETURNED = "returned"  # A point answers whose deletion was acknowledged before 
 LATE = "late"  # An operation sent after T2 is in.
 UNEXPLAINED = "unexplained"  # The point is in no state that its operations lead to.
 WRONG_VECTOR = "wrong-vector"  # Payload and vectors of a point belong to different operations.
-UNTOUCHED = "untouched"  # Points that no operation touched are missing, or unknown points are there.
+UNTOUCHED = (
+    "untouched"  # Points that no operation touched are missing, or unknown points are there.
+)
 MISPLACED = "misplaced"  # A point is found by a scroll but not by its id, or the other way round.
 DUPLICATE = "duplicate"  # The exact count differs from the number of ids that a scroll finds.
 REPLICAS = "replicas"  # Replicas of one shard differ.
@@ -344,8 +391,12 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """All figures, and at most 50 of the violations."""
         figures = {key: value for key, value in self.__dict__.items() if key != "violations"}
-        return {**figures, "ok": self.ok, "violation_count": len(self.violations),
-                "violations": [str(violation) for violation in self.violations[:50]]}
+        return {
+            **figures,
+            "ok": self.ok,
+            "violation_count": len(self.violations),
+            "violations": [str(violation) for violation in self.violations[:50]],
+        }
 
 
 # A point as read back: its payload and whatever the server returned for its vectors.
@@ -359,15 +410,23 @@ class Checker:
     journal touches, not with the collection.
     """
 
-    def __init__(self, journal: Journal, t1: int, t2: int, same_vectors: Callable[[int, Any], bool],
-                 changed: Callable[[PointId, dict[str, Any], Any], str | None] | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        t1: int,
+        t2: int,
+        same_vectors: Callable[[int, Any], bool],
+        changed: Callable[[PointId, dict[str, Any], Any], str | None] | None = None,
+    ) -> None:
         """`same_vectors(row, vectors)` tells whether `vectors` are those of corpus row `row`.
 
         `changed(id, payload, vectors)`, where given, looks at a point that no operation touched and says in words what
         is wrong with it, or None. Raises JournalError when T1 lies after T2.
         """
         if t1 > t2:
-            raise JournalError(f"the interval ends before it begins: first request {t1}, last first byte {t2}")
+            raise JournalError(
+                f"the interval ends before it begins: first request {t1}, last first byte {t2}"
+            )
         self._journal = journal
         self._t1 = t1
         self._t2 = t2
@@ -408,22 +467,34 @@ class Checker:
         for point_id in self._pending:
             self._check(point_id, None)
         self._pending = {}
-        if self._other_count != self._untouched_count or self._other_digest != self._untouched_digest:
-            self._violate(UNTOUCHED, None,
-                          f"{self._untouched_count} points were touched by no operation and must be there unchanged, "
-                          f"but {self._other_count} other points are there"
-                          + (" and their ids differ" if self._other_count == self._untouched_count else ""))
+        if (
+            self._other_count != self._untouched_count
+            or self._other_digest != self._untouched_digest
+        ):
+            self._violate(
+                UNTOUCHED,
+                None,
+                f"{self._untouched_count} points were touched by no operation and must be there unchanged, "
+                f"but {self._other_count} other points are there"
+                + (" and their ids differ" if self._other_count == self._untouched_count else ""),
+            )
         return self._report
 
     def must_not_answer(self) -> list[PointId]:
         """Ids that are absent in every allowed state."""
-        return [point_id for point_id, history in self._journal.histories.items()
-                if all(state is None for state in self._allowed(history)[1])]
+        return [
+            point_id
+            for point_id, history in self._journal.histories.items()
+            if all(state is None for state in self._allowed(history)[1])
+        ]
 
     def must_answer(self) -> list[PointId]:
         """Touched ids that are there in every allowed state."""
-        return [point_id for point_id, history in self._journal.histories.items()
-                if all(state is not None for state in self._allowed(history)[1])]
+        return [
+            point_id
+            for point_id, history in self._journal.histories.items()
+            if all(state is not None for state in self._allowed(history)[1])
+        ]
 
     def _bounds(self, history: History) -> tuple[int, int]:
         low = high = 0
@@ -446,7 +517,11 @@ class Checker:
         if states[low] is None and low == high:
             self._report.deleted_before += 1
         payload_equal = [index for index, state in enumerate(states) if _same_payload(state, found)]
-        equal = [index for index in payload_equal if found is None or self._vectors_equal(states[index], found)]
+        equal = [
+            index
+            for index in payload_equal
+            if found is None or self._vectors_equal(states[index], found)
+        ]
         inside = [index for index in equal if low <= index <= high]
         if inside:
             if low < high:
@@ -456,26 +531,50 @@ class Checker:
                 elif high not in inside:
                     self._report.decided_out += 1
             return
-        last_certain = history.steps[low - 1][0].describe() if low else "the state before the first operation"
+        last_certain = (
+            history.steps[low - 1][0].describe() if low else "the state before the first operation"
+        )
         if payload_equal and not equal:
-            self._violate(WRONG_VECTOR, point_id, f"its payload is the one after {payload_equal[-1]} operations, but its "
-                          "vectors are not")
+            self._violate(
+                WRONG_VECTOR,
+                point_id,
+                f"its payload is the one after {payload_equal[-1]} operations, but its "
+                "vectors are not",
+            )
         elif any(index < low for index in equal):
             if found is not None and states[low] is None:
-                self._violate(RETURNED, point_id, f"it answers, but it was deleted by {last_certain} before {self._t1}")
+                self._violate(
+                    RETURNED,
+                    point_id,
+                    f"it answers, but it was deleted by {last_certain} before {self._t1}",
+                )
                 return
-            older = "absent" if found is None else f"in its state after {max(i for i in equal if i < low)} operations"
-            self._violate(LOST, point_id, f"it is {older}, so {last_certain} is missing, although it was acknowledged "
-                          f"before {self._t1}")
+            older = (
+                "absent"
+                if found is None
+                else f"in its state after {max(i for i in equal if i < low)} operations"
+            )
+            self._violate(
+                LOST,
+                point_id,
+                f"it is {older}, so {last_certain} is missing, although it was acknowledged "
+                f"before {self._t1}",
+            )
         elif equal:
             late = history.steps[min(equal) - 1][0]
-            self._violate(LATE, point_id, f"{late.describe()} is in, but it was sent after {self._t2}")
+            self._violate(
+                LATE, point_id, f"{late.describe()} is in, but it was sent after {self._t2}"
+            )
         else:
             # Absent although it never was, or content that no operation wrote.
             kind = LOST if found is None else UNEXPLAINED
             content = "it is absent" if found is None else f"its payload is {_short(found[0])}"
-            self._violate(kind, point_id, f"{content}; allowed are the states after {low} to {high} of "
-                          f"{len(history.steps)} operations (last certain: {last_certain})")
+            self._violate(
+                kind,
+                point_id,
+                f"{content}; allowed are the states after {low} to {high} of "
+                f"{len(history.steps)} operations (last certain: {last_certain})",
+            )
 
     def _vectors_equal(self, state: State, found: Found) -> bool:
         return state is not None and self._same_vectors(state["row"], found[1])

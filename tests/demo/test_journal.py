@@ -13,8 +13,16 @@ class Story:
 
     def __init__(self, path, base=()):
         self.path = path
-        self.lines = [{"k": "begin", "version": 1, "collection": "c", "boot": "b", "points": len(base),
-                       "ids": f"{j.id_digest(base):064x}"}]
+        self.lines = [
+            {
+                "k": "begin",
+                "version": 1,
+                "collection": "c",
+                "boot": "b",
+                "points": len(base),
+                "ids": f"{j.id_digest(base):064x}",
+            }
+        ]
         self.count = 0
 
     def base(self, point_id, row=None, payload=None):
@@ -23,9 +31,21 @@ class Story:
         return self
 
     def op(self, action, ids, sent, acked, rev=None, **arguments):
-        points = [{"id": i, "row": rev, "payload": {"rev": rev}} if action == "upsert" else {"id": i} for i in ids]
-        self.lines.append({"k": "send", "op": self.count, "w": 0, "at": sent, "do": action, "points": points,
-                           **arguments})
+        points = [
+            {"id": i, "row": rev, "payload": {"rev": rev}} if action == "upsert" else {"id": i}
+            for i in ids
+        ]
+        self.lines.append(
+            {
+                "k": "send",
+                "op": self.count,
+                "w": 0,
+                "at": sent,
+                "do": action,
+                "points": points,
+                **arguments,
+            }
+        )
         if acked is not None:
             self.lines.append({"k": "ack", "op": self.count, "at": acked, "tries": 1})
         self.count += 1
@@ -61,8 +81,15 @@ def at(rev):
 
 
 def test_accepts_every_prefix_of_the_operations_inside_the_interval(story):
-    journal = (story().base(1).op("upsert", [1], 10, 20, rev=1).op("upsert", [1], 30, 40, rev=2)
-               .op("delete", [1], 50, 60).op("upsert", [1], 70, 80, rev=3).read())
+    journal = (
+        story()
+        .base(1)
+        .op("upsert", [1], 10, 20, rev=1)
+        .op("upsert", [1], 30, 40, rev=2)
+        .op("delete", [1], 50, 60)
+        .op("upsert", [1], 70, 80, rev=3)
+        .read()
+    )
     t1, t2 = 25, 55  # The first upsert is certain, the last cannot be in.
     assert check(journal, t1, t2, {1: at(1)}).ok
     assert check(journal, t1, t2, {1: at(2)}).ok
@@ -71,7 +98,9 @@ def test_accepts_every_prefix_of_the_operations_inside_the_interval(story):
 
 
 def test_an_operation_that_was_never_acknowledged_may_be_in_or_not(story):
-    journal = story([7]).base(7, row=5, payload={"rev": 5}).op("upsert", [7], 10, None, rev=1).read()
+    journal = (
+        story([7]).base(7, row=5, payload={"rev": 5}).op("upsert", [7], 10, None, rev=1).read()
+    )
     assert check(journal, 100, 200, {7: at(1)}).ok
     assert check(journal, 100, 200, {7: at(5)}).ok
 
@@ -85,10 +114,14 @@ def test_an_acknowledgement_at_t1_is_not_before_it_and_a_request_at_t2_is_not_af
 
 
 def test_payload_operations_are_followed(story):
-    journal = (story([1]).base(1, row=9, payload={"a": 1, "b": 2})
-               .op("set_payload", [1], 10, 20, payload={"b": 3, "c": 4})
-               .op("delete_payload", [1], 30, 40, keys=["a"])
-               .op("overwrite_payload", [1], 50, 60, payload={"z": 1}).read())
+    journal = (
+        story([1])
+        .base(1, row=9, payload={"a": 1, "b": 2})
+        .op("set_payload", [1], 10, 20, payload={"b": 3, "c": 4})
+        .op("delete_payload", [1], 30, 40, keys=["a"])
+        .op("overwrite_payload", [1], 50, 60, payload={"z": 1})
+        .read()
+    )
     assert check(journal, 25, 26, {1: ({"a": 1, "b": 3, "c": 4}, 9)}).ok
     assert check(journal, 45, 46, {1: ({"b": 3, "c": 4}, 9)}).ok
     assert check(journal, 65, 66, {1: ({"z": 1}, 9)}).ok
@@ -117,8 +150,12 @@ def test_finds_a_lost_overwrite(story):
 
 
 def test_finds_a_lost_payload_change(story):
-    journal = (story([1]).base(1, row=4, payload={"a": 1})
-               .op("set_payload", [1], 10, 20, payload={"a": 2}).read())
+    journal = (
+        story([1])
+        .base(1, row=4, payload={"a": 1})
+        .op("set_payload", [1], 10, 20, payload={"a": 2})
+        .read()
+    )
     assert kinds(check(journal, 30, 40, {1: ({"a": 1}, 4)})) == [j.LOST]
 
 
@@ -129,8 +166,14 @@ def test_finds_a_deleted_point_that_answers(story):
 
 
 def test_finds_a_deleted_point_that_answers_in_an_older_state(story):
-    journal = (story([1]).base(1, row=0).op("upsert", [1], 10, 20, rev=1).op("delete", [1], 30, 40)
-               .op("upsert", [1], 50, 60, rev=2).read())
+    journal = (
+        story([1])
+        .base(1, row=0)
+        .op("upsert", [1], 10, 20, rev=1)
+        .op("delete", [1], 30, 40)
+        .op("upsert", [1], 50, 60, rev=2)
+        .read()
+    )
     assert kinds(check(journal, 45, 55, {1: at(0)})) == [j.RETURNED]
     assert kinds(check(journal, 45, 55, {1: at(1)})) == [j.RETURNED]
     assert check(journal, 45, 55, {1: at(2)}).ok
@@ -149,9 +192,13 @@ def test_finds_a_delete_sent_after_the_interval(story):
 
 def test_finds_a_skipped_operation_inside_the_interval(story):
     """A later operation on a point is in, an earlier one is not: the payload shows it."""
-    journal = (story([1]).base(1, row=0, payload={"a": 0})
-               .op("set_payload", [1], 31, 32, payload={"a": 1})
-               .op("set_payload", [1], 33, 34, payload={"b": 2}).read())
+    journal = (
+        story([1])
+        .base(1, row=0, payload={"a": 0})
+        .op("set_payload", [1], 31, 32, payload={"a": 1})
+        .op("set_payload", [1], 33, 34, payload={"b": 2})
+        .read()
+    )
     assert kinds(check(journal, 30, 40, {1: ({"a": 0, "b": 2}, 0)})) == [j.UNEXPLAINED]
     assert check(journal, 30, 40, {1: ({"a": 1, "b": 2}, 0)}).ok
 
@@ -181,7 +228,9 @@ def test_finds_an_unknown_point_even_if_the_number_is_right(story):
 
 def test_finds_a_changed_point_that_nobody_touched(story):
     journal = story([1, 2]).base(1, row=0).op("delete", [1], 10, 20).read()
-    checker = j.Checker(journal, 30, 40, lambda row, vectors: True, lambda *_: "its text is another")
+    checker = j.Checker(
+        journal, 30, 40, lambda row, vectors: True, lambda *_: "its text is another"
+    )
     checker.seen(2, {"rev": 0}, 0)
     assert kinds(checker.finish()) == [j.UNTOUCHED]
 
@@ -195,16 +244,32 @@ def test_finds_a_point_that_is_returned_twice(story):
 
 
 def test_names_the_ids_that_must_and_must_not_answer(story):
-    journal = (story([1, 2]).base(1, row=0).base(2, row=0).base(3)
-               .op("delete", [1], 10, 20).op("delete", [2], 35, 36).op("upsert", [3], 11, 12, rev=1).read())
+    journal = (
+        story([1, 2])
+        .base(1, row=0)
+        .base(2, row=0)
+        .base(3)
+        .op("delete", [1], 10, 20)
+        .op("delete", [2], 35, 36)
+        .op("upsert", [3], 11, 12, rev=1)
+        .read()
+    )
     checker = j.Checker(journal, 30, 40, lambda row, vectors: True)
     assert checker.must_not_answer() == [1]
     assert checker.must_answer() == [3]
 
 
 def test_counts_what_was_before_between_and_after(story):
-    journal = (story().base(1).base(2).base(3).op("upsert", [1], 10, 20, rev=1).op("upsert", [2], 30, 40, rev=1)
-               .op("upsert", [3], 50, 60, rev=1).read())
+    journal = (
+        story()
+        .base(1)
+        .base(2)
+        .base(3)
+        .op("upsert", [1], 10, 20, rev=1)
+        .op("upsert", [2], 30, 40, rev=1)
+        .op("upsert", [3], 50, 60, rev=1)
+        .read()
+    )
     report = check(journal, 25, 45, {1: at(1), 2: at(1)})
     assert (report.before, report.between, report.after) == (1, 1, 1)
     assert (report.decided_in, report.decided_out) == (1, 0)
@@ -261,15 +326,24 @@ def test_refuses_a_point_without_base(story):
         story().op("upsert", [1], 10, 20, rev=1).read()
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda lines: lines[1:], "first line is not a 'begin' line"),
-    (lambda lines: lines + ['{"k":"ack","op":99,"at":5,"tries":1}'], "acknowledged but not sent"),
-    (lambda lines: lines + ["{}"], "unknown kind of line"),
-    (lambda lines: lines + ["nonsense"], "not JSON"),
-    (lambda lines: lines + ['{"k":"send","op":5}'], "malformed line"),
-    (lambda lines: [lines[0].replace('"version": 1', '"version": 2')] + lines[1:], "version 2 is not supported"),
-    (lambda lines: [], "empty journal"),
-])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda lines: lines[1:], "first line is not a 'begin' line"),
+        (
+            lambda lines: lines + ['{"k":"ack","op":99,"at":5,"tries":1}'],
+            "acknowledged but not sent",
+        ),
+        (lambda lines: lines + ["{}"], "unknown kind of line"),
+        (lambda lines: lines + ["nonsense"], "not JSON"),
+        (lambda lines: lines + ['{"k":"send","op":5}'], "malformed line"),
+        (
+            lambda lines: [lines[0].replace('"version": 1', '"version": 2')] + lines[1:],
+            "version 2 is not supported",
+        ),
+        (lambda lines: [], "empty journal"),
+    ],
+)
 def test_refuses_a_damaged_journal_and_names_the_line(story, damage, message):
     told = story().base(1).op("upsert", [1], 10, 20, rev=1)
     told.read()
@@ -305,8 +379,11 @@ def test_what_the_writer_writes_is_what_the_reader_reads(tmp_path):
     assert journal.base_digest == j.id_digest(["x", 2, 1])
     assert journal.operations[0].sent <= journal.operations[0].acked <= j.now_ns()
     assert journal.operations[0].tries == 2 and journal.operations[1].acked is None
-    assert journal.histories[1].states() == [{"row": 4, "payload": {"a": "ä"}},
-                                             {"row": 4, "payload": {"a": "ä", "b": 2}}, None]
+    assert journal.histories[1].states() == [
+        {"row": 4, "payload": {"a": "ä"}},
+        {"row": 4, "payload": {"a": "ä", "b": 2}},
+        None,
+    ]
 
 
 def test_each_line_is_there_before_the_call_returns(tmp_path):
