@@ -1,22 +1,23 @@
 """The journal of writers that work while a backup is taken, and the check of a restore against it.
 
-A journal is a file of JSON lines. Every operation writes one line before it is sent and one after it was
-acknowledged, each with its instant on CLOCK_MONOTONIC in nanoseconds. The sent instant is taken before the request
-leaves and the acknowledged instant after the answer was read, so both err to the safe side.
+A journal is a file of JSON lines. Every operation writes one line before it is sent and one after
+it was acknowledged, each with its instant on CLOCK_MONOTONIC in nanoseconds. The sent instant is
+taken before the request leaves and the acknowledged instant after the answer was read, so both
+err to the safe side.
 
-The rule that is checked (design.md "Capture", measured fact 1): a backup has an interval from its first request (T1)
-to its last first body byte (T2). After the restore
+The rule that is checked (design.md "Capture", measured fact 1): a backup has an interval from its
+first request (T1) to its last first body byte (T2). After the restore
 
 * every operation acknowledged before T1 is in,
 * no operation sent after T2 is in,
-* an operation between them may be in or not, but on one point only in the order in which it was sent: if a later
-  operation on a point is in, so are the earlier ones,
+* an operation between them may be in or not, but on one point only in the order in which it was
+  sent: if a later operation on a point is in, so are the earlier ones,
 * a point that is deleted in that state does not answer.
 
-Two operations on one point never overlap: a writer owns its points and waits for each acknowledgement. So the possible
-states of a point after the restore are the states after k operations, for k from the operations acknowledged before
-T1 to the operations sent up to T2. An operation that was never acknowledged has an unknown outcome; nothing may
-follow it on its points.
+Two operations on one point never overlap: a writer owns its points and waits for each
+acknowledgement. So the possible states of a point after the restore are the states after k
+operations, for k from the operations acknowledged before T1 to the operations sent up to T2. An
+operation that was never acknowledged has an unknown outcome; nothing may follow it on its points.
 
 This module needs no package beyond the standard library and talks to no server.
 """
@@ -35,7 +36,7 @@ from typing import Any, TextIO
 
 VERSION = 1
 PointId = int | str
-# The content of a point: {"row": corpus row of its vectors, "payload": {...}}, or None for a point that is not there.
+# The content of a point: {"row": corpus row of its vectors, "payload": {...}}; None: not there.
 State = dict[str, Any] | None
 
 ACTIONS = ("upsert", "set_payload", "overwrite_payload", "delete_payload", "delete")
@@ -45,11 +46,11 @@ class JournalError(Exception):
     """The journal cannot be used: damaged, of another machine start, or against its own rules."""
 
 
-# --- Writing ---------------------------------------------------------------------------------------------------------
+# --- Writing -------------------------------------------------------------------------------------
 
 
 def now_ns() -> int:
-    """The instant on CLOCK_MONOTONIC, in nanoseconds; the same clock for all processes of one machine start."""
+    """The instant on CLOCK_MONOTONIC in nanoseconds, one clock for all processes since boot."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
@@ -62,7 +63,7 @@ def boot_id() -> str:
 
 
 def id_digest(ids: Iterable[PointId]) -> int:
-    """Digest of a set of ids that does not depend on their order (exclusive or of their SHA-256)."""
+    """Digest of a set of ids, whatever their order (exclusive or of their SHA-256)."""
     digest = 0
     for point_id in ids:
         digest ^= int.from_bytes(hashlib.sha256(json.dumps(point_id).encode()).digest(), "big")
@@ -70,7 +71,7 @@ def id_digest(ids: Iterable[PointId]) -> int:
 
 
 class JournalWriter:
-    """Writes a journal. Safe for several threads; each line is in the hands of the system before the call returns.
+    """Writes a journal. Safe for threads; a line is with the system before the call returns.
 
     The lines survive a kill -9 of the writing process, not a loss of power.
     """
@@ -78,7 +79,7 @@ class JournalWriter:
     def __init__(self, path: Path, collection: str, base_count: int, base_digest: int) -> None:
         """Starts a new journal at `path` (which must not exist).
 
-        `base_count` and `base_digest` describe all ids of the collection before the first operation.
+        `base_count` and `base_digest` describe all ids of the collection before the first write.
         """
         self._lock = threading.Lock()
         self._next_op = 0
@@ -96,14 +97,14 @@ class JournalWriter:
         )
 
     def base(self, point_id: PointId, state: State) -> None:
-        """Records the state of a point before the first operation on it (None: it did not exist)."""
+        """Records the state of a point before the first operation on it (None: not there)."""
         self._write({"k": "base", "id": point_id, "state": state})
 
     def send(self, action: str, writer: int, points: list[dict[str, Any]], **arguments: Any) -> int:
         """Records an operation that is about to be sent and returns its number.
 
-        `points` is a list of {"id": …} and, for an upsert, {"id": …, "row": …, "payload": …}. `arguments` are "payload"
-        for set_payload and overwrite_payload, "keys" for delete_payload.
+        `points` is a list of {"id": …} and, for an upsert, {"id": …, "row": …, "payload": …}.
+        `arguments` are "payload" for set_payload and overwrite_payload, "keys" for delete_payload.
         """
         if action not in ACTIONS:
             raise JournalError(f"unknown action {action!r}")
@@ -129,7 +130,7 @@ class JournalWriter:
         self._write({"k": "ack", "op": operation, "at": now_ns(), "tries": tries})
 
     def give_up(self, operation: int, reason: str) -> None:
-        """Records that an operation ended without acknowledgement: nobody knows whether it was applied."""
+        """Records that an operation ended without acknowledgement: its outcome is unknown."""
         self._write({"k": "gave-up", "op": operation, "at": now_ns(), "reason": reason})
 
     def close(self) -> None:
@@ -148,7 +149,7 @@ class JournalWriter:
         self._file.flush()
 
 
-# --- Reading ---------------------------------------------------------------------------------------------------------
+# --- Reading -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -221,10 +222,10 @@ class Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """Reads a journal. Raises JournalError, naming the line, for anything that a writer does not write.
+    """Reads a journal. Raises JournalError, naming the line, for what no writer writes.
 
-    A last line that ends in the middle (the writer was killed) is left out: a request is sent only after its line
-    was written whole.
+    A last line that ends in the middle (the writer was killed) is left out: a request is sent only
+    after its line was written whole.
     """
     begin: dict[str, Any] | None = None
     sends: dict[int, dict[str, Any]] = {}
@@ -340,7 +341,7 @@ def _histories(operations: list[Operation], bases: dict[PointId, State]) -> dict
     return histories
 
 
-# --- Checking --------------------------------------------------------------------------------------------------------
+# --- Checking ------------------------------------------------------------------------------------
 
 # Kinds of violation.
 LOST = "lost"  # An operation acknowledged before T1 is missing.
@@ -406,8 +407,8 @@ Found = tuple[dict[str, Any], Any]
 class Checker:
     """Checks points that were read back against a journal and an interval.
 
-    Feed every point of the restored collection to `seen`, then call `finish`. Memory grows with the points that the
-    journal touches, not with the collection.
+    Feed every point of the restored collection to `seen`, then call `finish`. Memory grows with the
+    points that the journal touches, not with the collection.
     """
 
     def __init__(
@@ -420,8 +421,8 @@ class Checker:
     ) -> None:
         """`same_vectors(row, vectors)` tells whether `vectors` are those of corpus row `row`.
 
-        `changed(id, payload, vectors)`, where given, looks at a point that no operation touched and says in words what
-        is wrong with it, or None. Raises JournalError when T1 lies after T2.
+        `changed(id, payload, vectors)`, where given, looks at a point that no operation touched and
+        says in words what is wrong with it, or None. Raises JournalError when T1 lies after T2.
         """
         if t1 > t2:
             raise JournalError(
@@ -474,7 +475,7 @@ class Checker:
             self._violate(
                 UNTOUCHED,
                 None,
-                f"{self._untouched_count} points were touched by no operation and must be there unchanged, "
+                f"{self._untouched_count} points were touched by no operation and must be there, "
                 f"but {self._other_count} other points are there"
                 + (" and their ids differ" if self._other_count == self._untouched_count else ""),
             )
