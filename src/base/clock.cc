@@ -78,8 +78,8 @@ std::optional<TimeOfDay> ReadTimeOfDay(std::string_view text) {
     second = *read;
     if (Skip(text, '.')) out.fraction = Fraction(text);
   }
-  out.since_midnight = std::chrono::hours(*hour) + std::chrono::minutes(*minute) +
-                       std::chrono::seconds(second);
+  out.since_midnight =
+      std::chrono::hours(*hour) + std::chrono::minutes(*minute) + std::chrono::seconds(second);
   if (text == "Z" || text == "z") return out;
   const bool west = !text.empty() && text.front() == '-';
   if (!Skip(text, '+') && !Skip(text, '-')) return std::nullopt;
@@ -159,8 +159,7 @@ std::string FormatDuration(Duration length) {
     std::snprintf(text.data(), text.size(), "%.1f s", seconds);
   } else if (length < 3600s) {
     std::snprintf(text.data(), text.size(), "%lld min %02lld s",
-                  static_cast<long long>(length / 60s),
-                  static_cast<long long>(length % 60s / 1s));
+                  static_cast<long long>(length / 60s), static_cast<long long>(length % 60s / 1s));
   } else {
     std::snprintf(text.data(), text.size(), "%lld h %02lld min",
                   static_cast<long long>(length / 3600s),

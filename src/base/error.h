@@ -1,4 +1,5 @@
-// What went wrong, said so that the next layer, a job record, an exit status and a person can act on it.
+// What went wrong, said so that the next layer, a job record, an exit status and a person can act
+// on it.
 
 #pragma once
 

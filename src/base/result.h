@@ -17,7 +17,7 @@ class [[nodiscard]] Result {
   static_assert(!std::is_same_v<std::remove_cvref_t<T>, Error>);
 
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(*-explicit-*)
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(*-explicit-*)
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(*-explicit-*)
 
   bool ok() const noexcept { return state_.index() == 0; }
@@ -77,7 +77,8 @@ using Status = Result<void>;
 #define HF_CONCAT_INNER_(a, b) a##b
 #define HF_CONCAT_(a, b) HF_CONCAT_INNER_(a, b)
 
-/// HF_TRY(auto manifest, store.ReadManifest(id)); returns the error to the caller, or binds the value.
+/// HF_TRY(auto manifest, store.ReadManifest(id)); returns the error to the caller, or binds the
+/// value.
 #define HF_TRY(lhs, expr) HF_TRY_(HF_CONCAT_(hf_try_, __LINE__), lhs, expr)
 #define HF_TRY_(tmp, lhs, expr)                 \
   auto tmp = (expr);                            \

@@ -1,8 +1,8 @@
 // What a vector database offers to holdfast, in four roles. `engine/qdrant` is the first engine;
 // tests have a scripted one. Everything is safe for use from many threads.
 //
-// A peer is always addressed by id: the engine knows which URL answers with that id, and a call to a
-// peer that answers with another id fails (kAborted), because pods move and load balancers lie.
+// A peer is always addressed by id: the engine knows which URL answers with that id, and a call to
+// a peer that answers with another id fails (kAborted), because pods move and load balancers lie.
 
 #pragma once
 
@@ -116,7 +116,8 @@ struct ImageFacts {
 /// means"). Used by one thread.
 class ImageInspector : public TarVisitor {
  public:
-  /// After TarReader::Finish() said that the end marker was there. kDataLoss naming what is missing.
+  /// After TarReader::Finish() said that the end marker was there. kDataLoss naming what is
+  /// missing.
   virtual Result<ImageFacts> Finish(const CallContext& call) = 0;
   /// Only after Finish and when live_points is present: the live ids, each once, as JSON texts
   /// (17 or "uuid"), ascending (numbers before UUIDs). Spooled, not held in memory.

@@ -139,8 +139,8 @@ Result<SampledPoint> SampleFrom(const Json& document) {
 }
 
 Json SummaryJson(const CollectionSummary& summary) {
-  return {{"name", summary.name},     {"uuid", summary.uuid},     {"record", summary.record},
-          {"shards", summary.shards}, {"points", summary.points}, {"tar_bytes", summary.tar_bytes},
+  return {{"name", summary.name},      {"uuid", summary.uuid},     {"record", summary.record},
+          {"shards", summary.shards},  {"points", summary.points}, {"tar_bytes", summary.tar_bytes},
           {"aliases", summary.aliases}};
 }
 

@@ -30,8 +30,8 @@ using json::Json;
 using json::Reader;
 
 Json PeerJson(const Peer& peer) {
-  return {{"id", peer.id.value()},     {"p2p_uri", peer.p2p_uri}, {"url", peer.url},
-          {"answers", peer.answers},   {"version", peer.version}, {"trouble", peer.trouble}};
+  return {{"id", peer.id.value()},   {"p2p_uri", peer.p2p_uri}, {"url", peer.url},
+          {"answers", peer.answers}, {"version", peer.version}, {"trouble", peer.trouble}};
 }
 
 Result<Peer> PeerFrom(const Json& document) {
