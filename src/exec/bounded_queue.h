@@ -31,7 +31,8 @@ class BoundedQueue {
   Status Push(const CallContext& call, T item, std::uint64_t bytes) {
     std::unique_lock lock(mutex_);
     HF_RETURN_IF_ERROR(WaitUntil(call, clock_, changed_, lock, [&] {
-      return error_ || closed_ || items_.empty() || bytes <= bytes_max_ - std::min(bytes_, bytes_max_);
+      return error_ || closed_ || items_.empty() ||
+             bytes <= bytes_max_ - std::min(bytes_, bytes_max_);
     }));
     if (error_) return *error_;
     if (closed_) return Error(ErrorCode::kAborted, "the queue was closed by its consumer");

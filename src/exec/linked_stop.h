@@ -14,8 +14,7 @@ namespace holdfast {
 /// first.
 class LinkedStop {
  public:
-  explicit LinkedStop(std::stop_token parent)
-      : link_(std::move(parent), Fire{this}) {}
+  explicit LinkedStop(std::stop_token parent) : link_(std::move(parent), Fire{this}) {}
   LinkedStop(const LinkedStop&) = delete;
   LinkedStop& operator=(const LinkedStop&) = delete;
 

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 
@@ -21,12 +22,15 @@ class RateLimiter {
   Status Acquire(const CallContext& call, std::uint64_t bytes);
 
  private:
+  /// Nanoseconds, because a small piece at a high rate takes less than a microsecond.
+  using Instant = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
+
   Clock& clock_;
   const std::uint64_t bytes_per_second_;
-  const std::uint64_t burst_bytes_;
+  const std::chrono::nanoseconds burst_;
   std::mutex mutex_;
-  /// When the bucket will be empty of debt; before now when there is credit.
-  MonotonicTime paid_until_;
+  /// When all that was let through is paid for; before now when there is credit.
+  Instant paid_until_;
 };
 
 }  // namespace holdfast

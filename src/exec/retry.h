@@ -46,8 +46,8 @@ struct Retrier {
 
 /// Calls `work(attempt)`, attempt counting from 1, until it succeeds, fails with an error that is
 /// not IsRetryable, or was called policy.attempts_max times. `work` returns Result<T> and must be
-/// safe to repeat. The last error comes back with "(attempt n of n)" when there was more than one
-/// call; kCancelled or kDeadlineExceeded of `call` itself ends it at once.
+/// safe to repeat. The last error comes back with "(after n attempts)" when there was more than
+/// one; kCancelled or kDeadlineExceeded of `call` itself ends it at once.
 template <class F>
 auto Retry(const CallContext& call, const Retrier& retrier, F work)
     -> std::invoke_result_t<F&, int> {

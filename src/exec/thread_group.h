@@ -35,7 +35,8 @@ class ThreadGroup {
   void Stop() noexcept { stop_.Stop(); }
 
   /// Waits for all threads. Their first error, a cause rather than the kCancelled that it brought
-  /// upon the siblings. After it new threads may be started.
+  /// upon the siblings. A group that failed or was stopped stays stopped; otherwise more threads
+  /// may be started.
   Status Join();
 
   /// The call the threads run under; for work that the owner does beside them.

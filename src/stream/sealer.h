@@ -1,5 +1,5 @@
-// Sealing of the repository's chunks (docs/design/repository-format.md section 3): every chunk has a
-// counter and associated data, so that a swapped, moved or changed chunk does not open.
+// Sealing of the repository's chunks (docs/design/repository-format.md section 3): every chunk has
+// a counter and associated data, so that a swapped, moved or changed chunk does not open.
 
 #pragma once
 

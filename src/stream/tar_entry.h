@@ -1,5 +1,6 @@
-// One entry of a tar in the GNU dialect that Qdrant writes and reads (reference 4.5): regular files,
-// directories, old GNU sparse files, long names, pax path and size. Headers to values and back.
+// One entry of a tar in the GNU dialect that Qdrant writes and reads (reference 4.5): regular
+// files, directories, old GNU sparse files, long names, pax path and size. Headers to values and
+// back.
 
 #pragma once
 

@@ -39,8 +39,8 @@ struct TarEnd {
 };
 
 /// Push parser in constant memory: takes the stream in slices of any size. It checks checksums,
-/// numbers, sparse maps (in order, inside the file, sum equal to the stored size, ending at the real
-/// size and aligned, as the server's own reader demands) and limits. Headers: kDataLoss when
+/// numbers, sparse maps (in order, inside the file, sum equal to the stored size, ending at the
+/// real size and aligned, as the server's own reader demands) and limits. Headers: kDataLoss when
 /// damaged, kUnsupported for another dialect; every message names offset and entry. One thread.
 class TarReader final : public ByteSink {
  public:

@@ -13,8 +13,8 @@
 namespace holdfast {
 
 /// Entry by entry: Begin or BeginVerbatim, Data until all runs are full, End; then Finish. One
-/// thread. A call out of order or with more data than announced is a defect (assertion); an End with
-/// data missing is an error, since it may come from a source that ended early.
+/// thread. A call out of order or with more data than announced is a defect (assertion); an End
+/// with data missing is an error, since it may come from a source that ended early.
 class TarWriter {
  public:
   /// `sink` must outlive the writer.
