@@ -104,7 +104,11 @@ struct StoredSnapshot {
 
 /// What an inspector found in a shard tar that passed it by.
 struct ImageFacts {
-  /// Vector layout of the segments as a canonical JSON text; equal for all of them.
+  /// The peer that wrote the image, by its own word: not the one that was asked when a load balancer
+  /// or a moved address came in between.
+  PeerId peer;
+  /// Vector layout of the segments as a canonical JSON text; equal for all of them. Empty when the
+  /// image has no segment.
   std::string layout_json;
   std::uint32_t segments = 0;
   /// Live points by the id trackers; absent when a tracker format was unknown ("ids unknown", never
@@ -123,6 +127,13 @@ class ImageInspector : public TarVisitor {
   /// (17 or "uuid"), ascending (numbers before UUIDs). Spooled, not held in memory.
   virtual Status VisitIds(const CallContext& call,
                           const std::function<Status(std::string_view)>& visit) = 0;
+};
+
+/// Takes a stored snapshot in slices and writes a shard tar. Used by one thread.
+class SnapshotUnpacker : public ByteSink {
+ public:
+  /// At the end of the input: kDataLoss naming what is missing, else writes the last entries.
+  virtual Status Finish(const CallContext& call) = 0;
 };
 
 /// Limits of one capture stream.
@@ -157,9 +168,10 @@ class ShardSource {
   virtual Result<std::vector<StoredSnapshot>> ListSnapshots(const CallContext& call, PeerId peer,
                                                             const std::string& collection) = 0;
   /// A sink that turns a stored snapshot (nested tars; of the shard, or the `shard`'s part of a
-  /// collection's) into the bytes of a shard tar for `inner`. `collection_snapshot` says which.
-  virtual std::unique_ptr<ByteSink> UnpackStored(ByteSink& inner, bool collection_snapshot,
-                                                 ShardId shard, PeerId peer) = 0;
+  /// collection's) into the bytes of a shard tar for `inner`, which must outlive it.
+  /// `collection_snapshot` says which. Finish() it after the download.
+  virtual std::unique_ptr<SnapshotUnpacker> UnpackStored(ByteSink& inner, bool collection_snapshot,
+                                                         ShardId shard, PeerId peer) = 0;
   /// `spool_directory` takes unlinked temporary files for ids.
   virtual std::unique_ptr<ImageInspector> NewInspector(const std::string& spool_directory) = 0;
 };
