@@ -76,7 +76,10 @@ std::optional<TimeOfDay> ReadTimeOfDay(std::string_view text) {
     const auto read = Digits(text, 2);
     if (!read || *read > 60) return std::nullopt;
     second = *read;
-    if (Skip(text, '.')) out.fraction = Fraction(text);
+    if (Skip(text, '.')) {
+      if (text.empty() || text.front() < '0' || text.front() > '9') return std::nullopt;
+      out.fraction = Fraction(text);
+    }
   }
   out.since_midnight =
       std::chrono::hours(*hour) + std::chrono::minutes(*minute) + std::chrono::seconds(second);
