@@ -76,18 +76,20 @@ using Status = Result<void>;
 
 #define HF_CONCAT_INNER_(a, b) a##b
 #define HF_CONCAT_(a, b) HF_CONCAT_INNER_(a, b)
+// __COUNTER__ and not __LINE__: an expansion inside a lambda inside another expansion has the same
+// line, and would shadow its name.
 
 /// HF_TRY(auto manifest, store.ReadManifest(id)); returns the error to the caller, or binds the
 /// value.
-#define HF_TRY(lhs, expr) HF_TRY_(HF_CONCAT_(hf_try_, __LINE__), lhs, expr)
+#define HF_TRY(lhs, expr) HF_TRY_(HF_CONCAT_(hf_try_, __COUNTER__), lhs, expr)
 #define HF_TRY_(tmp, lhs, expr)                 \
   auto tmp = (expr);                            \
   if (!tmp.ok()) return std::move(tmp).error(); \
   lhs = *std::move(tmp)
 
 /// HF_RETURN_IF_ERROR(writer.Flush(call));
-#define HF_RETURN_IF_ERROR(expr)                                                  \
-  do {                                                                            \
-    if (auto hf_status_ = (expr); !hf_status_.ok())                               \
-      return std::move(hf_status_).error(); /* NOLINT(bugprone-use-after-move) */ \
+#define HF_RETURN_IF_ERROR(expr) HF_RETURN_IF_ERROR_(HF_CONCAT_(hf_status_, __COUNTER__), expr)
+#define HF_RETURN_IF_ERROR_(tmp, expr)                               \
+  do {                                                               \
+    if (auto tmp = (expr); !tmp.ok()) return std::move(tmp).error(); \
   } while (false)

@@ -210,16 +210,19 @@ int CompareVersions(std::string_view left, std::string_view right) {
   return a < b ? -1 : a == b ? 0 : 1;
 }
 
-std::vector<std::string> ReasonsNotToTake(const Topology& topology, const Collection& collection,
-                                          const std::map<ReplicaKey, ReplicaFacts>& facts) {
-  std::vector<std::string> reasons;
-  if (!collection.resharding.empty())
-    reasons.push_back("it is resharding: " + collection.resharding);
+std::vector<Obstacle> ObstaclesTo(const Topology& topology, const Collection& collection,
+                                  const std::map<ReplicaKey, ReplicaFacts>& facts) {
+  std::vector<Obstacle> obstacles;
+  if (!collection.resharding.empty()) {
+    obstacles.push_back({.reason = "it is resharding: " + collection.resharding, .passing = true});
+  }
   if (!collection.transfers.empty()) {
     const ShardTransfer& first = collection.transfers.front();
-    reasons.push_back("shard " + std::to_string(first.shard.value()) +
-                      " is being transferred from " + std::to_string(first.from.value()) + " to " +
-                      std::to_string(first.to.value()));
+    obstacles.push_back({.reason = "shard " + std::to_string(first.shard.value()) +
+                                   " is being transferred from peer " +
+                                   std::to_string(first.from.value()) + " to " +
+                                   std::to_string(first.to.value()),
+                         .passing = true});
   }
   for (const Shard& shard : collection.shards) {
     std::vector<std::string> states;
@@ -230,10 +233,13 @@ std::vector<std::string> ReasonsNotToTake(const Topology& topology, const Collec
       states.push_back(ReplicaText(topology, replica));
     }
     if (healthy) continue;
-    reasons.push_back("shard " + std::to_string(shard.id.value()) + " has no healthy replica (" +
-                      (states.empty() ? "it has none at all" : Join(states, "; ")) + ")");
+    obstacles.push_back({.reason = "shard " + std::to_string(shard.id.value()) +
+                                   " has no healthy replica (" +
+                                   (states.empty() ? "it has none at all" : Join(states, "; ")) +
+                                   ")",
+                         .passing = false});
   }
-  return reasons;
+  return obstacles;
 }
 
 Result<BackupPlan> PlanBackup(const Topology& topology,
@@ -245,11 +251,17 @@ Result<BackupPlan> PlanBackup(const Topology& topology,
   BackupPlan plan;
   SourcePicker picker(topology, facts, parents);
   std::vector<std::string> refusals;
+  bool all_passing = true;
   WaveLoad load;
   std::uint32_t wave = 0;
   for (const Collection* collection : chosen) {
-    const std::vector<std::string> reasons = ReasonsNotToTake(topology, *collection, facts);
-    if (!reasons.empty()) {
+    const std::vector<Obstacle> obstacles = ObstaclesTo(topology, *collection, facts);
+    if (!obstacles.empty()) {
+      std::vector<std::string> reasons;
+      for (const Obstacle& obstacle : obstacles) {
+        reasons.push_back(obstacle.reason);
+        all_passing = all_passing && obstacle.passing;
+      }
       plan.skipped.push_back({.name = collection->name, .reason = Join(reasons, "; ")});
       refusals.push_back("'" + collection->name + "': " + plan.skipped.back().reason);
       continue;
@@ -281,8 +293,11 @@ Result<BackupPlan> PlanBackup(const Topology& topology,
   }
   plan.waves = plan.steps.empty() ? 0 : wave + 1;
   if (!refusals.empty() && !request.skip_unhealthy) {
-    return Error(ErrorCode::kFailedPrecondition, "cannot back up " + Join(refusals, " | "),
-                 "repair what is named, or pass --skip-unhealthy for a complete group of the rest");
+    return Error(all_passing ? ErrorCode::kBusy : ErrorCode::kFailedPrecondition,
+                 "cannot back up " + Join(refusals, " | "),
+                 all_passing ? "nothing was changed; try later, or pass --wait"
+                             : "repair what is named, or pass --skip-unhealthy for a complete "
+                               "group of the rest");
   }
   return plan;
 }

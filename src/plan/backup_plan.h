@@ -84,16 +84,23 @@ struct BackupPlan {
   std::vector<std::string> warnings;
 };
 
-/// kFailedPrecondition listing every reason at once when something cannot be taken and
-/// `skip_unhealthy` is not set; kNotFound for a collection that is not there; kUnsupported for an
-/// old version. An empty cluster gives an empty plan.
+/// Lists every reason at once when something cannot be taken and `skip_unhealthy` is not set: kBusy
+/// when all of them pass by themselves (transfers, resharding), else kFailedPrecondition. kNotFound
+/// for a collection that is not there; kUnsupported for an old version. An empty cluster gives an
+/// empty plan.
 Result<BackupPlan> PlanBackup(const Topology& topology,
                               const std::map<ReplicaKey, ReplicaFacts>& facts,
                               const std::map<ParentKey, ParentImage>& parents,
                               const BackupRequest& request);
 
+struct Obstacle {
+  std::string reason;
+  /// It goes away by itself.
+  bool passing = false;
+};
+
 /// Why `collection` cannot be taken now; empty when it can.
-std::vector<std::string> ReasonsNotToTake(const Topology& topology, const Collection& collection,
+std::vector<Obstacle> ObstaclesTo(const Topology& topology, const Collection& collection,
                                           const std::map<ReplicaKey, ReplicaFacts>& facts);
 
 /// -1, 0, 1 by the numbers of "1.18.3"; a suffix such as "-dev" is ignored. Unreadable is oldest.

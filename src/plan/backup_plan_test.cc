@@ -147,6 +147,7 @@ TEST(BackupPlanTest, RefusesWhileSomethingMoves) {
   Cluster cluster(2);
   cluster.Add("docs", {{1}}).resharding = "up to 2";
   EXPECT_THAT(cluster.Plan().error().message(), HasSubstr("resharding"));
+  EXPECT_EQ(cluster.Plan().error().code(), ErrorCode::kBusy);
   Cluster other(2);
   other.Add("docs", {{1}}).transfers = {{.shard = ShardId(0),
                                          .to_shard = {},
