@@ -100,6 +100,8 @@ struct StoredSnapshot {
   std::uint64_t bytes = 0;
   /// Lower-case hexadecimal SHA-256; empty when the node does not know (snapshots kept on S3).
   std::string sha256;
+  /// When its making began, by the node's clock; to the second. Absent when it does not say.
+  std::optional<WallTime> created_at;
 };
 
 /// What an inspector found in a shard tar that passed it by.
