@@ -1,4 +1,4 @@
-# holdfast_module(<name> DEPS <modules> SYSTEM <libraries>)
+# holdfast_module(<name> DEPS <modules> SYSTEM <libraries> TEST_SYSTEM <libraries of its tests>)
 #   src/<name>/**/*.cc       -> holdfast_<name> (static library), and <name> as a short target name
 #   src/<name>/**/*_test.cc  -> <name>_test, one GoogleTest binary, ctest entry unit.<name>
 #   testing/<name>/**/*.cc, testing/<name>_*.cc
@@ -33,14 +33,14 @@ function(holdfast_reach NAME OUT)
 endfunction()
 
 function(holdfast_check_names NAME)
-  cmake_parse_arguments(ARG "" "" "DEPS;SYSTEM" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;SYSTEM;TEST_SYSTEM" ${ARGN})
   get_property(KNOWN GLOBAL PROPERTY HOLDFAST_MODULES)
   foreach(DEP IN LISTS ARG_DEPS)
     if(NOT DEP IN_LIST KNOWN)
       message(FATAL_ERROR "${NAME} depends on ${DEP}, which is not declared above it in Modules.cmake.")
     endif()
   endforeach()
-  foreach(LIBRARY IN LISTS ARG_SYSTEM)
+  foreach(LIBRARY IN LISTS ARG_SYSTEM ARG_TEST_SYSTEM)
     if(NOT TARGET holdfast_sys_${LIBRARY})
       message(FATAL_ERROR "${NAME} names SYSTEM ${LIBRARY}, which SystemLibraries.cmake does not have.")
     endif()
@@ -48,7 +48,7 @@ function(holdfast_check_names NAME)
 endfunction()
 
 function(holdfast_module NAME)
-  cmake_parse_arguments(ARG "" "" "DEPS;SYSTEM" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;SYSTEM;TEST_SYSTEM" ${ARGN})
   holdfast_check_names(${NAME} ${ARGN})
   set_property(GLOBAL APPEND PROPERTY HOLDFAST_MODULES ${NAME})
   set_property(GLOBAL PROPERTY HOLDFAST_DEPS_${NAME} "${ARG_DEPS}")
@@ -86,7 +86,9 @@ function(holdfast_module NAME)
 
   holdfast_testing_library(${NAME})
   if(TESTS)
-    holdfast_unit_test(${NAME} TESTS ${TESTS} REACH ${REACH} SYSTEM ${SYSTEM_TARGETS})
+    list(TRANSFORM ARG_TEST_SYSTEM PREPEND holdfast_sys_)
+    holdfast_unit_test(${NAME}
+      TESTS ${TESTS} REACH ${REACH} SYSTEM ${SYSTEM_TARGETS} ${ARG_TEST_SYSTEM})
   endif()
 endfunction()
 
@@ -133,7 +135,7 @@ function(holdfast_unit_test NAME)
 endfunction()
 
 function(holdfast_app NAME)
-  cmake_parse_arguments(ARG "" "" "DEPS;SYSTEM" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;SYSTEM;TEST_SYSTEM" ${ARGN})
   holdfast_check_names(${NAME} ${ARGN})
   set_property(GLOBAL APPEND PROPERTY HOLDFAST_APPS ${NAME})
   file(GLOB_RECURSE SOURCES CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/apps/${NAME}/*.cc")

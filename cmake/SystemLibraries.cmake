@@ -36,6 +36,7 @@ holdfast_system_library(cli11 LINK CLI11::CLI11)
 # Tests only.
 holdfast_system_library(gtest LINK GTest::gtest GTest::gmock)
 holdfast_system_library(rapidcheck LINK rapidcheck)
+holdfast_system_library(libarchive PKG libarchive)
 
 # Libraries that every module's .cc files may use: fmt stands in for the <format> that GCC 12 lacks.
 set(HOLDFAST_COMMON_SYSTEM fmt)
