@@ -1,0 +1,7 @@
+"""Finds the sandbox package of this tree and the modules beside this file."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sandbox"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
