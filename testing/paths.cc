@@ -6,8 +6,8 @@
 namespace holdfast::testing {
 
 std::filesystem::path SourceDir() {
-  // Tests set up their environment before they start threads.
-  const char* from_environment = std::getenv("HOLDFAST_SOURCE_DIR");  // NOLINT(concurrency-mt-unsafe)
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read before a test starts threads.
+  const char* from_environment = std::getenv("HOLDFAST_SOURCE_DIR");
   return from_environment != nullptr ? from_environment : HOLDFAST_SOURCE_DIR;
 }
 

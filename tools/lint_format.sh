@@ -10,11 +10,9 @@ mapfile -t files < <(git ls-files -- '*.cc' '*.h' | while read -r file; do
   [[ -f "$file" ]] && printf '%s\n' "$file"
 done)
 [[ ${#files[@]} -eq 0 ]] && exit 0
-bad=0
-for file in "${files[@]}"; do
-  if ! clang-format-19 "$file" | cmp -s - "$file"; then
-    echo "$file: not formatted; run ./dev fmt $file"
-    bad=1
-  fi
-done
-exit "$bad"
+if ! bad="$(clang-format-19 --dry-run -Werror "${files[@]}" 2>&1)"; then
+  # One line a file; ./dev fmt shows the rest by mending it.
+  sed -n 's/^\([^: ]*\):[0-9]*:[0-9]*: error:.*/\1/p' <<<"$bad" | sort -u |
+    sed 's/.*/&: not formatted; run .\/dev fmt &/'
+  exit 1
+fi

@@ -31,7 +31,7 @@ has_target() { ninja -C "$BUILD" -t query "$1" >/dev/null 2>&1; }
 # --- the parts ---------------------------------------------------------------------------------
 
 run_ctest() { # REGEX
-  ctest --test-dir "$BUILD" -j "$JOBS" --output-on-failure --no-tests=ignore -R "$1" \
+  ctest --test-dir "$BUILD" -j "$JOBS" --output-on-failure --no-tests=ignore --no-label-summary -R "$1" \
     --output-junit "$RESULTS/ctest.xml" 2>&1 | grep -v -E '^Internal ctest|^Test project' ||
     note_broken ctest
 }
@@ -61,8 +61,8 @@ run_fuzz() { # REGEX
     note_broken "the build of the fuzz targets"
     return 0
   }
-  ctest --test-dir "$FUZZ_BUILD" -j "$JOBS" --output-on-failure --no-tests=ignore -L fuzz -R "$1" \
-    --output-junit "$RESULTS/fuzz.xml" 2>&1 | grep -v -E '^Internal ctest|^Test project' ||
+  ctest --test-dir "$FUZZ_BUILD" -j "$JOBS" --output-on-failure --no-tests=ignore --no-label-summary \
+    -L fuzz -R "$1" --output-junit "$RESULTS/fuzz.xml" 2>&1 | grep -v -E '^Internal ctest|^Test project' ||
     note_broken fuzz
 }
 
@@ -122,9 +122,9 @@ run_tests() {
     run_ctest '^lint\.'
   else
     regex="$(IFS='|' && printf '%s' "${REGEXES[*]}")"
-    [[ -n "$regex" ]] && run_ctest "$regex"
-    [[ -n "$FUZZ" ]] && run_fuzz "$FUZZ"
-    [[ ${#PYTESTS[@]} -gt 0 ]] && run_pytest "${PYTESTS[@]}"
+    if [[ -n "$regex" ]]; then run_ctest "$regex"; fi
+    if [[ -n "$FUZZ" ]]; then run_fuzz "$FUZZ"; fi
+    if [[ ${#PYTESTS[@]} -gt 0 ]]; then run_pytest "${PYTESTS[@]}"; fi
   fi
   say "test: $((SECONDS - started)) s"
   python3 "$ROOT/tools/test_summary.py" "$RESULTS" "${strict[@]}" "${BROKEN[@]}"
