@@ -1,0 +1,7 @@
+"""Entry: `python3 -m holdfast_sandbox`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,116 @@
+"""`POST /collections/{c}/cluster`: move, replicate, abort, restart, drop, keys, resharding (reference 5)."""
+
+from . import errors, resharding
+from .rest_collections import create_shard_key, drop_shard_key
+from .transfers import METHODS
+
+
+def _start_op(state, collection, args, sync):
+    """A transfer as an operation of the log, or the server's refusal (reference 5, checks)."""
+    current = state.resolve(collection.name)
+    shard_id, source, target = args["shard_id"], args["from_peer_id"], args["to_peer_id"]
+    to_shard = args.get("to_shard_id")
+    method = args.get("method") or "snapshot"
+    shard = current.shards.get(shard_id)
+    if shard is None:
+        raise errors.bad_request(f"Shard {shard_id} of {current.name} does not exist")
+    for peer in (target, source):
+        if peer not in state.peers:
+            raise errors.bad_request(f"Peer {peer} does not exist")
+    if method not in METHODS:
+        raise errors.bad_json(f"unknown variant `{method}`, expected one of `stream_records`, `snapshot`, `wal_delta`, `resharding_stream_records`")
+    if shard.replicas.get(source) not in ("Active", "ReshardingScaleDown"):
+        raise errors.bad_request(f"Shard {shard_id} is not active on peer {source}")
+    _check_conflicts(current, shard_id, source, target)
+    if method == "resharding_stream_records":
+        resharding.check_transfer(current, to_shard)
+    elif source == target:
+        raise errors.bad_request(f"Cannot transfer shard {shard_id} to the same peer {source}")
+    elif shard.replicas.get(target) == "Active":
+        raise errors.bad_request(f"Shard {shard_id} is already active on peer {target}")
+    transfer = {"shard_id": shard_id, "source": source, "target": target, "sync": sync, "method": method}
+    if to_shard is not None:
+        transfer["to_shard_id"] = to_shard
+    op = {"op": "transfer_start", "collection": current.name, "uuid": current.uuid}
+    return op | {"transfer": transfer}
+
+
+def _check_conflicts(collection, shard_id, source, target):
+    for other in collection.transfers:
+        if other.shard_id == shard_id and {source, target} & {other.source, other.target}:
+            text = f"Shard {shard_id} is already involved in transfer {other.source} -> {other.target}"
+            raise errors.bad_request(text)
+
+
+async def move_shard(node, collection, args, timeout):
+    await node.consensus.propose(lambda s: _start_op(s, collection, args, False), timeout)
+
+
+async def replicate_shard(node, collection, args, timeout):
+    await node.consensus.propose(lambda s: _start_op(s, collection, args, True), timeout)
+
+
+def _existing(collection, args):
+    key = (args["shard_id"], args["from_peer_id"], args["to_peer_id"], args.get("to_shard_id"))
+    found = next((t for t in collection.transfers if t.key() == key), None)
+    if found is None:
+        source, target, shard = args["from_peer_id"], args["to_peer_id"], args["shard_id"]
+        text = f"Shard transfer {source} -> {target} for collection {collection.name}:{shard} does not exist"
+        raise errors.not_found(text)
+    return found
+
+
+def _abort_op(collection, transfer):
+    op = {"op": "transfer_abort", "collection": collection.name, "uuid": collection.uuid}
+    return op | {"key": list(transfer.key()), "dead_target": True}
+
+
+async def abort_transfer(node, collection, args, timeout):
+    def make(state):
+        current = state.resolve(collection.name)
+        return _abort_op(current, _existing(current, args))
+
+    await node.consensus.propose(make, timeout)
+
+
+async def restart_transfer(node, collection, args, timeout):
+    """The same transfer by another method."""
+    found = _existing(node.state.resolve(collection.name), args)
+    if found.method == args["method"]:
+        raise errors.bad_request(f"Cannot restart transfer for shard {found.shard_id}, its configuration did not change")
+    sync = found.sync
+    await abort_transfer(node, collection, args, timeout)
+    await node.consensus.propose(lambda s: _start_op(s, collection, args, sync), timeout)
+
+
+async def drop_replica(node, collection, args, timeout):
+    def make(state):
+        current = state.resolve(collection.name)
+        if args["shard_id"] not in current.shards:
+            raise errors.bad_request(f"Shard {args['shard_id']} of {current.name} does not exist")
+        if args["peer_id"] not in state.peers:
+            raise errors.bad_request(f"Peer {args['peer_id']} does not exist")
+        op = {"op": "drop_replica", "collection": current.name, "uuid": current.uuid}
+        return op | {"shard": args["shard_id"], "peer": args["peer_id"]}
+
+    await node.consensus.propose(make, timeout)
+
+
+async def create_key(node, collection, args, timeout):
+    await create_shard_key(node, collection, args, timeout)
+
+
+async def drop_key(node, collection, args, timeout):
+    await drop_shard_key(node, collection, args, timeout)
+
+
+CLUSTER_OPERATIONS = {
+    "move_shard": move_shard,
+    "replicate_shard": replicate_shard,
+    "abort_transfer": abort_transfer,
+    "restart_transfer": restart_transfer,
+    "drop_replica": drop_replica,
+    "create_sharding_key": create_key,
+    "drop_sharding_key": drop_key,
+    **resharding.OPERATIONS,
+}

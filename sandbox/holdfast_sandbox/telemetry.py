@@ -1,0 +1,239 @@
+"""Telemetry of a node and of the cluster, in the shapes of the transcripts and reference 1.1."""
+
+import asyncio
+import datetime
+import os
+
+from . import VERSION, errors
+from .defaults import vector_params
+from .peers import now_text
+
+_STATUS_WORKING = "working"
+
+
+def leader(node):
+    """The peer shown as leader: the first that joined and answers."""
+    for peer in node.state.peers:
+        if node.peers.is_alive(peer):
+            return peer
+    return None
+
+
+def _role(node):
+    return "Leader" if leader(node) == node.peer_id else "Follower"
+
+
+def consensus_status():
+    return {"consensus_thread_status": _STATUS_WORKING, "last_update": now_text()}
+
+
+def cluster_status(node):
+    """`GET /cluster` (transcript 1; with a dead peer transcript 5)."""
+    return {
+        "status": "enabled",
+        "peer_id": node.peer_id,
+        "peers": {str(p): {"uri": v["uri"]} for p, v in node.state.peers.items()},
+        "raft_info": {
+            "term": 1,
+            "commit": node.state.commit,
+            "pending_operations": 0,
+            "leader": leader(node),
+            "role": _role(node),
+            "is_voter": True,
+        },
+        "consensus_thread_status": consensus_status(),
+        "message_send_failures": dict(node.peers.failures),
+    }
+
+
+def peer_details(node):
+    """What a peer says about itself in `/cluster/telemetry`."""
+    return {
+        "version": VERSION,
+        "role": _role(node),
+        "is_voter": True,
+        "term": 1,
+        "commit": node.state.commit,
+        "num_pending_operations": 0,
+        "consensus_thread_status": consensus_status(),
+    }
+
+
+def vector_names(config):
+    return [*vector_params(config), *(config["params"].get("sparse_vectors") or {})]
+
+
+def replica_details(shard):
+    """The numbers of one local replica (transcript 5)."""
+    points = shard.info()["points"]
+    dense = vector_params(shard.config)
+    sizes = {"float32": 4, "float16": 2, "uint8": 1}
+    width = sum(v["size"] * sizes.get(v.get("datatype"), 4) for v in dense.values())
+    names = vector_names(shard.config)
+    return {
+        "status": status_of(shard),
+        "total_optimized_points": shard.optimized_points,
+        "vectors_size_bytes": points * width,
+        "payloads_size_bytes": points * 128,
+        "num_points": points,
+        "num_vectors": points * len(names),
+        "num_vectors_by_name": {n: points for n in names},
+    }
+
+
+def status_of(shard):
+    """green, yellow while an optimization works or waits (measured 7), red when it did not load."""
+    if not shard.usable:
+        return "red"
+    return "yellow" if shard.optimizing else "green"
+
+
+def local_report(node):
+    """Everything another node needs to answer `/cluster/telemetry`."""
+    shards = {}
+    for (uuid, shard_id), shard in node.shards.items():
+        details = replica_details(shard)
+        if shard.cleaned:
+            details["shard_cleaning_status"] = "done"
+        shards.setdefault(uuid, {})[str(shard_id)] = details
+    return {"details": peer_details(node), "shards": shards}
+
+
+async def cluster_telemetry(node, timeout):
+    """`GET /cluster/telemetry`: all peers are asked; who is silent is not responsive."""
+    reports = {node.peer_id: local_report(node)}
+    others = node.peers.others()
+    answers = await asyncio.gather(*(_report(node, p, timeout) for p in others))
+    reports |= {p: a for p, a in zip(others, answers) if a is not None}
+    collections = {c.name: _collection(node, c, reports) for c in node.state.collections.values()}
+    peers = {}
+    for peer, known in node.state.peers.items():
+        entry = {"uri": known["uri"], "responsive": peer in reports}
+        if peer in reports:
+            entry["details"] = reports[peer]["details"]
+        peers[str(peer)] = entry
+    cluster = {"enabled": True, "number_of_peers": len(peers), "peers": peers}
+    return {"collections": collections, "cluster": cluster}
+
+
+async def _report(node, peer, timeout):
+    try:
+        return await node.peers.call(peer, "/internal/report", {}, timeout)
+    except (errors.PeerUnavailable, errors.ApiError):
+        return None
+
+
+def _collection(node, collection, reports):
+    shards = []
+    for shard in sorted(collection.shards.values(), key=lambda s: s.id):
+        replicas = []
+        for peer, state in shard.replicas.items():
+            details = reports.get(peer, {}).get("shards", {}).get(collection.uuid, {}).get(str(shard.id), {})
+            replicas.append({"peer_id": peer, "state": state, **details})
+        entry = {"id": shard.id}
+        if shard.key is not None:
+            entry["key"] = shard.key
+        shards.append({**entry, "replicas": replicas})
+    out = {"id": collection.name, "shards": shards}
+    if collection.resharding:
+        out["reshardings"] = [resharding_info(collection.resharding)]
+    if collection.transfers:
+        out["shard_transfers"] = [t.info(node.transfers.comment(collection, t)) for t in collection.transfers]
+    return out
+
+
+def resharding_info(moving):
+    """The entry of `resharding_operations` (transcript 4)."""
+    return {
+        "uuid": moving.uuid,
+        "direction": moving.direction,
+        "shard_id": moving.shard_id,
+        "peer_id": moving.peer_id,
+        "shard_key": moving.shard_key,
+    }
+
+
+def node_telemetry(node, level):
+    """`GET /telemetry` (transcript 1): what a level adds is in reference 1.1."""
+    started = datetime.datetime.fromtimestamp(node.started_at, datetime.timezone.utc)
+    startup = started.strftime("%Y-%m-%dT%H:%M:%S.") + f"{started.microsecond // 1000:03d}Z"
+    collections = {"number_of_collections": len(node.state.collections)}
+    if level >= 2:
+        collections["collections"] = [_node_collection(node, c, level) for c in node.state.collections.values()]
+        collections["snapshots"] = [_snapshot_counts(node, c) for c in node.state.collections.values()]
+    app = {"name": "qdrant", "version": VERSION, "startup": startup}
+    out = {"id": node.process_id, "app": app, "collections": collections}
+    if level >= 1:
+        out["cluster"] = _node_cluster(node, level)
+    return out
+
+
+def _node_cluster(node, level):
+    status = {
+        "number_of_peers": len(node.state.peers),
+        "term": 1,
+        "commit": node.state.commit,
+        "pending_operations": 0,
+        "role": _role(node),
+        "is_voter": True,
+        "peer_id": node.peer_id,
+        "consensus_thread_status": consensus_status(),
+    }
+    out = {"enabled": True, "status": status}
+    if level >= 2:
+        out["peers"] = {str(p): {"uri": v["uri"]} for p, v in node.state.peers.items()}
+        out["peer_metadata"] = {str(p): {"version": VERSION} for p in node.state.peers}
+    return out | {"resharding_enabled": node.cluster.resharding}
+
+
+def _snapshot_counts(node, collection):
+    mine = [s for (uuid, _), s in node.shards.items() if uuid == collection.uuid]
+    return {
+        "id": collection.name,
+        "running_snapshots": sum(s.snapshots_running for s in mine),
+        "running_snapshot_recovery": sum(s.recovering for s in mine),
+        "total_snapshot_creations": node.snapshot_creations.get(collection.uuid, 0),
+    }
+
+
+def _node_collection(node, collection, level):
+    config = {"strict_mode_config": None, **collection.config, "uuid": collection.uuid}
+    out = {"id": collection.name, "init_time_ms": 0, "config": config}
+    if level >= 3:
+        shards = sorted(collection.shards.values(), key=lambda s: s.id)
+        out["shards"] = [_node_shard(node, collection, s, level) for s in shards]
+    out["transfers"] = [t.info(node.transfers.comment(collection, t)) for t in collection.transfers]
+    out["resharding"] = [resharding_info(collection.resharding)] if collection.resharding else []
+    return out
+
+
+def _node_shard(node, collection, shard, level):
+    local = node.local(collection, shard.id)
+    remote = [{"shard_id": shard.id, "peer_id": p} for p in shard.replicas if p != node.peer_id]
+    return {
+        "id": shard.id,
+        "key": shard.key,
+        "local": None if local is None else _local_shard(local, level),
+        "remote": remote,
+        "replicate_states": {str(p): s for p, s in shard.replicas.items()},
+    }
+
+
+def _local_shard(shard, level):
+    queue = {"length": shard.queue(), "op_num": max(shard.op_num - 1, 0), "deferred_points": 0}
+    out = {"variant_name": "local shard", **replica_details(shard), "update_queue": queue}
+    if level >= 4 and shard.usable:
+        out["segments"] = [_segment(shard, uuid, entry) for uuid, entry in shard.manifest().items()]
+        status = "ok"
+        log = shard.optimizing.log_entry() if shard.optimizing else None
+        out["optimizations"] = {"status": status, "optimizations": {"count": 0}, "log": [log] if log else []}
+    return out
+
+
+def _segment(shard, uuid, entry):
+    root = os.path.join(shard.folder, "segments", uuid)
+    size = 0
+    for folder, _, names in os.walk(root):
+        size += sum(os.stat(os.path.join(folder, n)).st_blocks * 512 for n in names)
+    info = {"uuid": uuid, "segment_type": "plain", "disk_usage_bytes": size, "is_appendable": True}
+    return {"info": info, "version": entry["segment_version"]}
