@@ -7,6 +7,7 @@ of steps.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,10 +36,12 @@ class Rule:
         return _match(_steps(self.path), tuple(steps))
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _steps(path: str) -> tuple[str, ...]:
     return tuple(step for step in path.replace("[]", ".[]").split(".") if step)
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _match(pattern: tuple[str, ...], steps: tuple[str, ...]) -> bool:
     if not pattern:
         return not steps

@@ -53,13 +53,16 @@ def is_free(exchange, steps):
 def test_a_missing_key_is_noticed_wherever_no_rule_lets_it_go():
     looked = 0
     for exchange in EXCHANGES:
+        seen = set()
         for steps in places(exchange.response):
-            if isinstance(steps[-1], str) and not is_free(exchange, steps):
+            kind = tuple("[]" if isinstance(step, int) else step for step in steps)
+            if isinstance(steps[-1], str) and kind not in seen and not is_free(exchange, steps):
+                seen.add(kind)
                 looked += 1
                 short = without(exchange.response, steps)
                 assert compare(exchange.response, short, rules_of(exchange)), (exchange.name, steps)
                 assert compare(short, exchange.response, rules_of(exchange)), (exchange.name, steps)
-    assert looked > 1000
+    assert looked > 700
 
 
 @pytest.mark.parametrize(
