@@ -123,11 +123,37 @@ struct WaveLoad {
 
 WaveLoad Plus(WaveLoad load, const std::vector<CaptureStep>& steps) {
   for (const CaptureStep& step : steps) {
+    // A staged snapshot holds no lock while it is downloaded, so it needs no room of its own.
+    if (step.mode == CaptureMode::kStaged) continue;
     load.per_peer[step.sources.front()] += 1;
     load.streams += 1;
     load.bytes += step.predicted_bytes;
   }
   return load;
+}
+
+/// All streams of a collection are open at once, each with its room reserved. What does not fit is
+/// stored on its node first, largest shards first.
+Status StageWhatOutgrowsTheSpool(const Collection& collection, std::vector<CaptureStep>& steps,
+                                 const BackupRequest& request) {
+  if (request.spool_bytes_max == 0) return {};
+  while (Plus({}, steps).bytes > request.spool_bytes_max) {
+    if (request.mode == ModeChoice::kStream) {
+      return Error(ErrorCode::kFailedPrecondition,
+                   "the shards of '" + collection.name + "' need " +
+                       FormatSize(Plus({}, steps).bytes) + " of room in the spool, it may hold " +
+                       FormatSize(request.spool_bytes_max),
+                   "raise [backup] spool_bytes_max, or leave --mode at auto");
+    }
+    const auto larger_stream = [](const CaptureStep& left, const CaptureStep& right) {
+      const auto room = [](const CaptureStep& step) {
+        return step.mode == CaptureMode::kStream ? step.predicted_bytes : 0;
+      };
+      return room(left) < room(right);
+    };
+    std::ranges::max_element(steps, larger_stream)->mode = CaptureMode::kStaged;
+  }
+  return {};
 }
 
 Result<std::vector<const Collection*>> Chosen(const Topology& topology,
@@ -268,9 +294,12 @@ Result<BackupPlan> PlanBackup(const Topology& topology,
     }
     std::vector<CaptureStep> steps;
     for (const Shard& shard : collection->shards) steps.push_back(picker.Pick(*collection, shard));
-    WaveLoad alone = Plus({}, steps);
-    alone.bytes = 0;  // what outgrows the spool is taken staged
-    if (!alone.Fits(request)) {
+    for (CaptureStep& step : steps) {
+      if (request.mode == ModeChoice::kStaged) step.mode = CaptureMode::kStaged;
+    }
+    HF_RETURN_IF_ERROR(StageWhatOutgrowsTheSpool(*collection, steps, request));
+    if (!Plus({}, steps).Fits(request)) {
+      const WaveLoad alone = Plus({}, steps);
       return Error(ErrorCode::kFailedPrecondition,
                    "'" + collection->name + "' needs " + std::to_string(alone.streams) +
                        " streams open at once, more than the limits allow",
@@ -284,7 +313,6 @@ Result<BackupPlan> PlanBackup(const Topology& topology,
     load = Plus(std::move(load), steps);
     for (CaptureStep& step : steps) {
       step.wave = wave;
-      if (request.mode == ModeChoice::kStaged) step.mode = CaptureMode::kStaged;
       plan.steps.push_back(std::move(step));
     }
     plan.collections.push_back(collection->name);

@@ -182,6 +182,22 @@ TEST(BackupPlanTest, AWaveNeverSplitsACollection) {
   EXPECT_THAT(cluster.Plan(request).error().hint(), HasSubstr("one wave"));
 }
 
+TEST(BackupPlanTest, WhatOutgrowsTheSpoolIsStaged) {
+  Cluster cluster(1);
+  cluster.Add("docs", {{1}, {1}, {1}});
+  cluster.facts[{"docs", ShardId(1), PeerId(1)}].bytes = 5000;
+  BackupRequest request;
+  request.spool_bytes_max = 2000;
+  const auto plan = cluster.Plan(request);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->steps[0].mode, CaptureMode::kStream);
+  EXPECT_EQ(plan->steps[1].mode, CaptureMode::kStaged);
+  EXPECT_EQ(plan->steps[2].mode, CaptureMode::kStream);
+  EXPECT_EQ(plan->waves, 1U);
+  request.mode = ModeChoice::kStream;
+  EXPECT_EQ(cluster.Plan(request).error().code(), ErrorCode::kFailedPrecondition);
+}
+
 TEST(BackupPlanTest, ComparesVersionsByNumber) {
   EXPECT_LT(CompareVersions("1.9.3", "1.17.0"), 0);
   EXPECT_EQ(CompareVersions("1.17.0-dev", "1.17.0"), 0);
