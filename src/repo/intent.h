@@ -75,13 +75,14 @@ class Intent {
 /// An intent as others see it.
 struct IntentInfo {
   std::string key;
-  IntentNote note;
+  /// Nothing when the note is damaged: it then relies on who knows what.
+  std::optional<IntentNote> note;
   /// Last renewal, by the store's clock.
   WallTime renewed_at{};
 };
 
 /// All intents, also those that do not count any more. One get each. An intent that disappears
-/// meanwhile is left out; a damaged one is kDataLoss.
+/// meanwhile is left out.
 Result<std::vector<IntentInfo>> ListIntents(const CallContext& call, Repository& repository);
 
 }  // namespace holdfast

@@ -1,0 +1,25 @@
+#include "repo/pack_presence.h"
+
+#include <algorithm>
+
+#include "repo/listing.h"
+
+namespace holdfast {
+
+Result<PackPresence> PackPresence::List(const CallContext& call, ObjectStore& store,
+                                        const GroupId& group) {
+  PackPresence presence;
+  HF_RETURN_IF_ERROR(
+      VisitObjects(call, store, PacksFolderOf(group), [&](const StoredObject& object) {
+        if (const auto key = ParseKey(object.key))
+          presence.prefixes_.push_back(PackPrefix(key->pack));
+        return Status();
+      }));
+  return presence;
+}
+
+bool PackPresence::Contains(std::uint64_t prefix) const noexcept {
+  return std::ranges::binary_search(prefixes_, prefix);
+}
+
+}  // namespace holdfast
