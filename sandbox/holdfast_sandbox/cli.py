@@ -54,6 +54,8 @@ def _parser():
     node = commands.add_parser("node")
     node.add_argument("root")
     node.add_argument("index", type=int)
+    for name in ("optimize", "waltail"):
+        commands.add_parser(name).add_argument("folder")
     return parser
 
 
@@ -64,6 +66,11 @@ def main(argv=None):
         from . import server
 
         server.main(args.root, args.index)
+        return 0
+    if args.command in ("optimize", "waltail"):
+        from . import children
+
+        getattr(children, args.command)(args.folder)
         return 0
     args.dir = os.path.abspath(args.dir)
     return {"up": up, "down": down, "status": status, "kill": kill, "start": start, "fault": fault}[args.command](args)

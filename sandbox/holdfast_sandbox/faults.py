@@ -138,7 +138,7 @@ class Faults:
                 shard.queue_until = time.monotonic() + spec.get("seconds", 1.0)
                 shard.queue_length = spec.get("length", 1)
             elif spec["kind"] == "optimizing":
-                self._node.optimizers.set(shard, collection, spec)
+                await self._node.optimizers.set(shard, collection, spec)
             elif spec["kind"] == "dead":
                 await self._node.set_replicas(collection, [[shard.id, self._node.peer_id, "Dead", None]])
 

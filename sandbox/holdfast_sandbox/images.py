@@ -112,8 +112,8 @@ def changed_files(old, new):
 def collection(parts, config_files):
     """The entries of a stored collection snapshot (reference 4.4).
 
-    `parts` lists (shard id, frozen folder or None, operation number, peer, peers): shards of other
-    nodes have their two small files only.  `config_files` maps names to their JSON values.
+    `parts` lists (shard id, frozen folder or None, last operation in the segments, peer, peers): shards
+    of other nodes have their two small files only.  `config_files` maps names to their JSON values.
     """
     entries = []
     for shard_id, folder, op_num, peer, peers in parts:
@@ -123,7 +123,7 @@ def collection(parts, config_files):
             entries.append(DirEntry(prefix + "wal/"))
             wal = os.path.join(folder, "wal")
             entries += [FileEntry(f"{prefix}wal/{n}", os.path.join(wal, n)) for n in sorted(os.listdir(wal))]
-            entries.append(DataEntry(prefix + "applied_seq.json", _json({"op_num": max(op_num - 1, 0)})))
+            entries.append(DataEntry(prefix + "applied_seq.json", _json({"op_num": op_num})))
         entries.append(_replica_state(peer, peers, folder is not None, prefix))
         entries.append(DataEntry(prefix + "shard_config.json", b'{"type":"ReplicaSet"}'))
     entries.append(DataEntry("version.info", _COLLECTION_VERSION))

@@ -13,7 +13,7 @@ from . import layout
 from .consensus import Consensus
 from .errors import ApiError
 from .faults import Faults
-from .optimizer import Optimizers
+from .optimizer import Optimizers, tidy
 from .peers import Peers
 from .reading import Reader
 from .replication import Writer
@@ -81,9 +81,11 @@ class Node:
         await self.reconcile()
         self._tasks = [asyncio.create_task(t) for t in (self._follow(), self._flush_forever())]
         self.transfers.start()
+        self.optimizers.start()
 
     async def stop(self):
         self.transfers.stop()
+        self.optimizers.stop()
         for task in self._tasks:
             task.cancel()
         await self.peers.stop()
@@ -169,6 +171,7 @@ class Node:
 
     def _open_or_create(self, collection, shard_id):
         folder = self.shard_dir(collection, shard_id)
+        tidy(folder)
         if os.path.isdir(os.path.join(folder, "segments")):
             return LocalShard(folder, shard_id, collection.config).open()
         made = LocalShard.create(folder, shard_id, collection.config)

@@ -43,10 +43,9 @@ def local_shard(node, collection, shard_id):
 class Frozen:
     """A cut: the folder it lies in and the manifest that goes with it."""
 
-    def __init__(self, folder, manifest, op_num):
+    def __init__(self, folder, manifest):
         self.folder = folder
         self.manifest = manifest
-        self.op_num = op_num
 
 
 @contextlib.contextmanager
@@ -55,7 +54,7 @@ def frozen(node, shard, with_wal=False):
     folder = os.path.join(node.tmp, f"cut-{uuidlib.uuid4().hex}")
     try:
         shard.cut(folder, with_wal)
-        yield Frozen(folder, shard.manifest(), shard.op_num)
+        yield Frozen(folder, shard.manifest())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -214,7 +213,7 @@ async def store_collection(node, collection):
                 await asyncio.sleep(node.random.uniform(0, CUT_DELAY_SECONDS))
                 cut = stack.enter_context(frozen(node, shard, with_wal=True))
                 await node.optimizers.add_wal_tail(shard, cut.folder)
-                folder, op_num = cut.folder, cut.op_num
+                folder, op_num = cut.folder, images.next_index(cut.manifest) - 1
             parts.append((shard_id, folder, op_num, node.peer_id, collection.shards[shard_id].replicas))
         await write_tar(images.collection(parts, config_files(collection)), path)
     node.count_snapshot(collection)
