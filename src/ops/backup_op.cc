@@ -355,7 +355,11 @@ Status BackupOp::WriteRecords(const CallContext& call, Attempt& attempt) {
   for (const std::string& name : attempt.seen.plan.collections) {
     CollectionRecord& record = attempt.records[name];
     if (!record.collection.name.empty()) continue;
-    record.collection = *attempt.seen.topology.FindCollection(name);
+    const Collection* collection = attempt.seen.topology.FindCollection(name);
+    if (collection == nullptr) {
+      return Error(ErrorCode::kAborted, "'" + name + "' was dropped during the backup");
+    }
+    record.collection = *collection;
     HF_TRY(record.layout_json, parts_.engine.LayoutOf(record.collection));
   }
   std::uint32_t number = 0;

@@ -323,6 +323,7 @@ class ShardCapture {
         sink, /*collection_snapshot=*/!cut.snapshot.shard.has_value(), step_.shard, peer);
     HF_RETURN_IF_ERROR(
         tools_.engine.DownloadSnapshot(call_, cut.snapshot, settings_.limits, *unpacked));
+    HF_RETURN_IF_ERROR(unpacked->Finish(call_));
     HF_TRY(StoredTar tar, pipeline.Finish(call_, Note()));
     HF_TRY(CapturedShard taken, Describe(peer, tar, before, after));
     taken.begin = cut.begin;

@@ -259,11 +259,10 @@ std::vector<Obstacle> ObstaclesTo(const Topology& topology, const Collection& co
       states.push_back(ReplicaText(topology, replica));
     }
     if (healthy) continue;
-    obstacles.push_back({.reason = "shard " + std::to_string(shard.id.value()) +
-                                   " has no healthy replica (" +
-                                   (states.empty() ? "it has none at all" : Join(states, "; ")) +
-                                   ")",
-                         .passing = false});
+    obstacles.push_back(
+        {.reason = "shard " + std::to_string(shard.id.value()) + " has no healthy replica (" +
+                   (states.empty() ? "it has none at all" : Join(states, "; ")) + ")",
+         .passing = false});
   }
   return obstacles;
 }

@@ -101,7 +101,7 @@ struct Obstacle {
 
 /// Why `collection` cannot be taken now; empty when it can.
 std::vector<Obstacle> ObstaclesTo(const Topology& topology, const Collection& collection,
-                                          const std::map<ReplicaKey, ReplicaFacts>& facts);
+                                  const std::map<ReplicaKey, ReplicaFacts>& facts);
 
 /// -1, 0, 1 by the numbers of "1.18.3"; a suffix such as "-dev" is ignored. Unreadable is oldest.
 int CompareVersions(std::string_view left, std::string_view right);
