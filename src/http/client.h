@@ -20,9 +20,9 @@ class HttpObserver {
   virtual ~HttpObserver() = default;
 
   /// Connected; the request is sent as soon as this returns. Called again when the request has to
-  /// be sent again: the last instant is the one of the request that was answered. It may block for a
-  /// short while, e.g. until other exchanges are connected too (Qdrant closes a connection without a
-  /// request after 5 s, reference 0.1).
+  /// be sent again: the last instant is the one of the request that was answered. It may block for
+  /// a short while, e.g. until other exchanges are connected too (Qdrant closes a connection
+  /// without a request after 5 s, reference 0.1).
   virtual void OnRequest(MonotonicTime) {}
   /// The status line and all header fields are in.
   virtual void OnHeaders(MonotonicTime, const HttpResponse&) {}
@@ -60,23 +60,25 @@ struct HttpClientOptions {
 /// meanwhile. Buffers: at most 1 MiB an exchange, whatever is transferred.
 ///
 /// Kept connections are reused for idempotent requests while they have been idle for less than 4 s
-/// (Qdrant closes them after 5 s, reference 0.1), at most 64 of them. HTTP/1.1 only; redirects are answers like any other
-/// and never followed; nothing is retried but what HttpRequest::idempotent says.
+/// (Qdrant closes them after 5 s, reference 0.1), at most 64 of them. HTTP/1.1 only; redirects are
+/// answers like any other and never followed; nothing is retried but what HttpRequest::idempotent
+/// says.
 ///
 /// Errors of all three calls. An HTTP status, whatever it is, is no error here.
 ///   kCancelled, kDeadlineExceeded   `call` ended; at the latest a second after, unless a sink,
 ///                                   source or observer is blocking
 ///   kUnavailable                    no connection; reset; silence beyond a timeout; an answer that
-///                                   ended early (fewer bytes than Content-Length, or chunks without the last one); no HTTP
-///   kDeadlineExceeded               the same, when the request is not idempotent and may have taken effect
-///   kFailedPrecondition             the TLS certificate is not to be trusted
+///                                   ended early (fewer bytes than Content-Length, or chunks
+///                                   without the last one); no HTTP
+///   kDeadlineExceeded               the same, when the request is not idempotent and may have
+///   taken effect kFailedPrecondition             the TLS certificate is not to be trusted
 ///   kResourceExhausted              the answer is larger than the limit
 ///   and whatever the sink, the source or `open` returned, as it is.
 /// Messages name method and address, never header values.
 class HttpClient {
  public:
-  /// kConfiguration when a TLS file cannot be read. Makes the process ignore SIGPIPE if nobody handles
-  /// it: TLS writes to a closed connection would end the process otherwise.
+  /// kConfiguration when a TLS file cannot be read. Makes the process ignore SIGPIPE if nobody
+  /// handles it: TLS writes to a closed connection would end the process otherwise.
   static Result<std::unique_ptr<HttpClient>> Create(Clock& clock, HttpClientOptions options);
   /// No exchange may be under way.
   ~HttpClient();
@@ -100,6 +102,8 @@ class HttpClient {
  private:
   class Pool;
   HttpClient(Clock& clock, HttpClientOptions options);
+  Result<HttpResponse> Exchange(const CallContext& call, const HttpRequest& request,
+                                const UploadBody& body, ByteSink* sink, HttpObserver* observer);
 
   Clock& clock_;
   const HttpClientOptions options_;

@@ -38,7 +38,8 @@ class HttpHeaders {
   std::vector<std::pair<std::string, std::string>> fields_;
 };
 
-/// A header whose value nobody may see, e.g. {"api-key", "", key} or {"authorization", "Bearer ", key}.
+/// A header whose value nobody may see, e.g. {"api-key", "", key} or {"authorization", "Bearer ",
+/// key}.
 struct SecretHeader {
   std::string name;
   /// Put in front of the secret.
@@ -46,42 +47,43 @@ struct SecretHeader {
   std::shared_ptr<const Secret> value;
 };
 
-/// Limits of one exchange; the call's own deadline comes on top. Time that passes inside the caller's
-/// sink, source or observer never counts. Running into one ends the exchange with kUnavailable (see
-/// HttpClient for when it is kDeadlineExceeded instead).
+/// Limits of one exchange; the call's own deadline comes on top. Time that passes inside the
+/// caller's sink, source or observer never counts. Running into one ends the exchange with
+/// kUnavailable (see HttpClient for when it is kDeadlineExceeded instead).
 struct HttpTimeouts {
   /// Name look-up, TCP and TLS together.
   Duration connect = std::chrono::seconds(10);
-  /// From the last byte of the request to the first body byte of the answer (or its end, when it has
-  /// no body). Headers alone do not count: Qdrant sends them long before (measured 1).
+  /// From the last byte of the request to the first body byte of the answer (or its end, when it
+  /// has no body). Headers alone do not count: Qdrant sends them long before (measured 1).
   std::optional<Duration> first_byte = std::chrono::seconds(120);
   /// The longest silence while a body is being sent or received.
   std::optional<Duration> between_bytes = std::chrono::seconds(60);
 };
 
-/// The largest error body that is kept; the rest is read and dropped.
+/// The largest body of an error that is read; the connection is closed on a longer one.
 constexpr std::uint64_t kHttpErrorBodyMax = 64 * kKiB;
 /// The most bytes of header fields that an answer may have.
 constexpr std::uint64_t kHttpHeaderBytesMax = 256 * kKiB;
 
 struct HttpRequest {
   HttpMethod method = HttpMethod::kGet;
-  Url url;
+  Url url = {};
   /// `host`, `content-length`, `accept-encoding: identity` and `user-agent` are added when absent.
-  HttpHeaders headers;
-  std::vector<SecretHeader> secret_headers;
+  HttpHeaders headers = {};
+  std::vector<SecretHeader> secret_headers = {};
   /// Sent by Send and Download; Upload ignores it. Set `content-type` along with it.
-  std::string body;
-  HttpTimeouts timeouts;
+  std::string body = {};
+  HttpTimeouts timeouts = {};
   /// Send and Upload fail with kResourceExhausted when a body of a 2xx answer is larger.
   std::uint64_t response_bytes_max = 16 * kMiB;
   /// Waits up to one second for "100 Continue" before the body is sent, so that a server can refuse
   /// early. Worth it for large uploads that may be refused.
   bool expect_continue = false;
-  /// May be sent twice without harm. Absent: by the method (all but POST and PATCH are). Such a request
-  /// may go out on a kept connection, and is sent once more, on a fresh one, when that was
-  /// closed by the server before any byte of an answer. Others always get a connection of their own.
-  std::optional<bool> idempotent;
+  /// May be sent twice without harm. Absent: by the method (all but POST and PATCH are). Such a
+  /// request may go out on a kept connection, and is sent once more, on a fresh one, when that was
+  /// closed by the server before any byte of an answer. Others always get a connection of their
+  /// own.
+  std::optional<bool> idempotent = std::nullopt;
 
   /// "GET http://10.0.0.1:6333/collections": for messages.
   std::string Describe() const;
@@ -110,7 +112,8 @@ struct UploadBody {
   /// Exactly this many bytes; a source that ends before fails the exchange with kDataLoss.
   std::uint64_t size = 0;
   /// Gives the bytes from the first one on. Called for every time the body must be sent, which is
-  /// more than once only for idempotent requests; the returned source is read by the calling thread.
+  /// more than once only for idempotent requests; the returned source is read by the calling
+  /// thread.
   std::function<Result<std::unique_ptr<ByteSource>>()> open;
   /// When set, the body goes out as this one part of a form; else raw.
   std::optional<FormField> form = std::nullopt;

@@ -36,8 +36,8 @@ struct DirectoryStoreOptions {
 /// The key is the path below the root. Files are made with mode 0600 and directories with 0700.
 ///
 /// A put writes a temporary file below "<root>/.holdfast-tmp", syncs it, gives it its name (rename,
-/// or for kIfAbsent a rename or link that never replaces), and syncs every directory on the way. A crash
-/// leaves at most such a temporary file, which no call sees and RemoveLeftovers removes.
+/// or for kIfAbsent a rename or link that never replaces), and syncs every directory on the way. A
+/// crash leaves at most such a temporary file, which no call sees and RemoveLeftovers removes.
 /// Names that begin with a dot, and all that is no regular file, are not objects.
 class DirectoryStore final : public ObjectStore {
  public:

@@ -34,8 +34,8 @@ struct StoredObject {
 /// The bytes of an object as one or several views, in order; they must outlive the call.
 class ObjectBody {
  public:
-  ObjectBody(ByteView whole) : parts_{whole} {}               // NOLINT(*-explicit-*)
-  ObjectBody(const Bytes& whole) : parts_{ByteView(whole)} {}  // NOLINT(*-explicit-*)
+  ObjectBody(ByteView whole) : parts_{whole} {}                          // NOLINT(*-explicit-*)
+  ObjectBody(const Bytes& whole) : parts_{ByteView(whole)} {}            // NOLINT(*-explicit-*)
   ObjectBody(std::vector<ByteView> parts) : parts_(std::move(parts)) {}  // NOLINT(*-explicit-*)
 
   const std::vector<ByteView>& parts() const noexcept { return parts_; }
@@ -90,8 +90,8 @@ class ObjectStore {
   virtual Status Put(const CallContext& call, std::string_view key, const ObjectBody& body,
                      PutMode mode) = 0;
 
-  /// The whole object, or exactly `range` of it. kNotFound; kInvalidArgument when `range` is not all
-  /// inside; kResourceExhausted when what is asked for is larger than kObjectSizeMax.
+  /// The whole object, or exactly `range` of it. kNotFound; kInvalidArgument when `range` is not
+  /// all inside; kResourceExhausted when what is asked for is larger than kObjectSizeMax.
   virtual Result<Bytes> Get(const CallContext& call, std::string_view key,
                             std::optional<ByteRange> range = std::nullopt) = 0;
 
@@ -99,7 +99,8 @@ class ObjectStore {
   virtual Result<StoredObject> Stat(const CallContext& call, std::string_view key) = 0;
 
   /// The first kListPageMax objects whose keys begin with `prefix` and are above `after`, which may
-  /// be empty. A shorter page is the last one. `prefix` is a text, not a folder: "a/b" finds "a/bc".
+  /// be empty. A shorter page is the last one. `prefix` is a text, not a folder: "a/b" finds
+  /// "a/bc".
   virtual Result<std::vector<StoredObject>> List(const CallContext& call, std::string_view prefix,
                                                  std::string_view after) = 0;
 
@@ -110,8 +111,8 @@ class ObjectStore {
   virtual std::string Describe() const = 0;
 };
 
-/// 1 to kKeySizeMax characters of printable ASCII without backslash, in segments of 1 to 200 characters
-/// between slashes, none of which begins with a dot.
+/// 1 to kKeySizeMax characters of printable ASCII without backslash, in segments of 1 to 200
+/// characters between slashes, none of which begins with a dot.
 bool IsValidKey(std::string_view key) noexcept;
 
 /// kInvalidArgument naming `key` unless it is valid.
@@ -120,9 +121,9 @@ Status CheckKey(std::string_view key);
 /// kInvalidArgument naming `key` when the body is larger than kObjectSizeMax or the key not valid.
 Status CheckPut(std::string_view key, const ObjectBody& body);
 
-/// kInvalidArgument unless `range` lies inside an object of `size` bytes; kResourceExhausted when the
-/// answer (the whole object without `range`) would be larger than kObjectSizeMax. Else the range to
-/// read.
+/// kInvalidArgument unless `range` lies inside an object of `size` bytes; kResourceExhausted when
+/// the answer (the whole object without `range`) would be larger than kObjectSizeMax. Else the
+/// range to read.
 Result<ByteRange> CheckRange(std::string_view key, std::optional<ByteRange> range,
                              std::uint64_t size);
 

@@ -7,12 +7,13 @@
 
 namespace holdfast {
 
-/// Repeats calls that ended with kUnavailable (or kDeadlineExceeded, while `call` itself has time left), with
-/// growing pauses, until the policy ends it; the last error then says how often it was tried.
+/// Repeats calls that ended with kUnavailable (or kDeadlineExceeded, while `call` itself has time
+/// left), with growing pauses, until the policy ends it; the last error then says how often it was
+/// tried.
 ///
-/// The one hard case is a kIfAbsent put whose reply was lost: "already exists" is then either our own
-/// first try or a rival. The bytes tell, because every object carries its writer's id or is named
-/// by its content: equal bytes are ours.
+/// The one hard case is a kIfAbsent put whose reply was lost: "already exists" is then either our
+/// own first try or a rival. The bytes tell, because every object carries its writer's id or is
+/// named by its content: equal bytes are ours.
 class RetryingStore final : public ObjectStore {
  public:
   /// `base` and what `retrier` refers to must outlive the store.

@@ -29,13 +29,13 @@ class S3CredentialsSource {
 /// Always the same ones.
 std::shared_ptr<S3CredentialsSource> StaticS3Credentials(S3Credentials credentials);
 
-/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, read once now. kConfiguration naming
-/// the variable that is missing. To be called before threads are started.
+/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, read once now. kConfiguration
+/// naming the variable that is missing. To be called before threads are started.
 Result<std::shared_ptr<S3CredentialsSource>> S3CredentialsFromEnvironment();
 
-/// A file as the AWS tools have it: sections "[profile]" with aws_access_key_id, aws_secret_access_key and
-/// aws_session_token. Read again when it has changed, so that credentials can be rotated under a
-/// running process. kConfiguration naming file and profile, never a value.
+/// A file as the AWS tools have it: sections "[profile]" with aws_access_key_id,
+/// aws_secret_access_key and aws_session_token. Read again when it has changed, so that credentials
+/// can be rotated under a running process. kConfiguration naming file and profile, never a value.
 Result<std::shared_ptr<S3CredentialsSource>> S3CredentialsFromFile(std::string path,
                                                                    std::string profile = "default");
 

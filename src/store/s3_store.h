@@ -27,14 +27,14 @@ struct S3Options {
   HttpTimeouts timeouts = {};
 };
 
-/// Every put is one signed request with the real SHA-256 of its body, so that bytes damaged on the way are
-/// refused by the server. Nothing is retried here: RetryingStore does that.
+/// Every put is one signed request with the real SHA-256 of its body, so that bytes damaged on the
+/// way are refused by the server. Nothing is retried here: RetryingStore does that.
 ///
-/// How S3's answers become codes: SlowDown, 429, 5xx, timeouts, damaged payload -> kUnavailable; 403 ->
-/// kPermissionDenied with what the server said; clocks apart, no such bucket ->
-/// kFailedPrecondition; wrong region -> kConfiguration; quota -> kResourceExhausted; 412 on a kIfAbsent
-/// put -> kAlreadyExists; 501, a server that ignores Range or lists without order -> kUnsupported.
-/// A server that knows no conditional put (501) gets a look and then a plain put.
+/// How S3's answers become codes: SlowDown, 429, 5xx, timeouts, damaged payload -> kUnavailable;
+/// 403 -> kPermissionDenied with what the server said; clocks apart, no such bucket ->
+/// kFailedPrecondition; wrong region -> kConfiguration; quota -> kResourceExhausted; 412 on a
+/// kIfAbsent put -> kAlreadyExists; 501, a server that ignores Range or lists without order ->
+/// kUnsupported. A server that knows no conditional put (501) gets a look and then a plain put.
 class S3Store final : public ObjectStore {
  public:
   /// kConfiguration when an option cannot be right. Talks to nobody. `http` and `clock` must
@@ -63,8 +63,8 @@ class S3Store final : public ObjectStore {
   Url ObjectUrl(std::string_view key) const;
   HttpRequest Request(HttpMethod method, Url url) const;
   Result<HttpResponse> Send(const CallContext& call, HttpRequest request);
-  Result<HttpResponse> PutOnce(const CallContext& call, std::string_view key, const ObjectBody& body,
-                               bool only_if_absent);
+  Result<HttpResponse> PutOnce(const CallContext& call, std::string_view key,
+                               const ObjectBody& body, bool only_if_absent);
   /// What an answer that is no success means for `doing` with `key`.
   Error Refused(const HttpResponse& response, std::string_view doing) const;
 
