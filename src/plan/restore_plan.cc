@@ -145,6 +145,8 @@ class Planner {
     } else if (!taken) {
       plan.naming = request_.hidden ? Naming::kHidden : Naming::kFree;
       plan.target = request_.hidden ? beside : wanted;
+      // Nobody reads a half-filled collection: the name becomes an alias once it is verified.
+      if (request_.hidden) plan.aliases = {wanted};
     } else if (request_.in_place) {
       plan.naming = Naming::kInPlace;
       plan.target = wanted;
@@ -162,9 +164,8 @@ class Planner {
       plan.target = wanted;
     }
     // Only aliases that are free or point at what is being replaced: others are somebody's choice.
-    if (plan.naming != Naming::kHidden && renamed == request_.rename.end()) {
-      AddAliases(source, plan);
-    }
+    const bool left_beside = plan.naming == Naming::kHidden && taken;
+    if (!left_beside && renamed == request_.rename.end()) AddAliases(source, plan);
     if (plan.target != wanted) HF_RETURN_IF_ERROR(CheckName(plan.target));
     const bool occupied =
         plan.naming != Naming::kInPlace &&

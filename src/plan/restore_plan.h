@@ -52,7 +52,8 @@ enum class Naming {
   kFree,
   /// Beside the live collection, then aliases are switched in one call.
   kBesideAlias,
-  /// Beside, and left there: `--hidden`.
+  /// Beside: `--hidden`. Where the name is free it becomes an alias of it at the end, where it is
+  /// taken the collection is left beside.
   kHidden,
   /// The live collection is replaced: dropped, made again and filled.
   kInPlace,

@@ -1,0 +1,223 @@
+#include "ops/verify_restored.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "base/size.h"
+#include "ops/parallel.h"
+#include "ops/witnesses.h"
+
+namespace holdfast {
+namespace {
+
+constexpr Duration kStatePoll = std::chrono::milliseconds(500);
+constexpr std::size_t kCheckAtOnce = 8;
+constexpr std::size_t kBuriedPerCall = 1000;
+
+class Check {
+ public:
+  Check(const CallContext& call, Engine& engine, Clock& clock, const VerifyInput& input)
+      : call_(call), engine_(engine), clock_(clock), input_(input) {
+    for (const ShardPlacement& placement : input.plan.shards) {
+      for (const PeerId peer : placement.peers) {
+        replicas_.push_back(
+            {.peer = peer, .collection = input.plan.target, .shard = placement.shard});
+      }
+    }
+  }
+
+  Result<VerifiedCollection> Run() {
+    HF_TRY(const Collection now, AwaitReplicas());
+    CompareCollection(now);
+    HF_RETURN_IF_ERROR(CompareCounts());
+    HF_RETURN_IF_ERROR(CompareSamples());
+    HF_RETURN_IF_ERROR(CompareQueries());
+    HF_RETURN_IF_ERROR(CompareBuried());
+    if (!differences_.empty()) return Failed();
+    verified_.shards = static_cast<std::uint32_t>(input_.plan.shards.size());
+    verified_.replicas = static_cast<std::uint32_t>(replicas_.size());
+    return verified_;
+  }
+
+ private:
+  void Differs(std::string text) {
+    const std::scoped_lock lock(mutex_);
+    ++difference_count_;
+    if (differences_.size() < kDifferencesMax) differences_.push_back(std::move(text));
+  }
+
+  Error Failed() {
+    std::ranges::sort(differences_);
+    std::string text = "'" + input_.plan.target + "' is not what the group holds: ";
+    for (std::size_t i = 0; i < differences_.size(); ++i) {
+      text += (i == 0 ? "" : "; ") + differences_[i];
+    }
+    if (difference_count_ > differences_.size()) {
+      text += "; and " + std::to_string(difference_count_ - differences_.size()) + " more";
+    }
+    return Error(ErrorCode::kDataLoss, text);
+  }
+
+  /// What is wrong with the replicas of `now`; empty when they are as planned.
+  std::string ReplicaTrouble(const Collection& now) const {
+    std::map<ShardId, std::set<PeerId>> planned;
+    for (const ReplicaRef& replica : replicas_) planned[replica.shard].insert(replica.peer);
+    std::set<ShardId> there;
+    for (const Shard& shard : now.shards) {
+      there.insert(shard.id);
+      std::set<PeerId> missing = planned[shard.id];
+      for (const Replica& replica : shard.replicas) {
+        const std::string which = "the replica of shard " + std::to_string(shard.id.value()) +
+                                  " on peer " + std::to_string(replica.peer.value());
+        if (missing.erase(replica.peer) == 0) return which + " was not planned";
+        if (replica.state != ReplicaState::kActive) {
+          return which + " is " + std::string(ReplicaStateName(replica.state));
+        }
+      }
+      if (!missing.empty()) {
+        return "shard " + std::to_string(shard.id.value()) + " lacks its replica on peer " +
+               std::to_string(missing.begin()->value());
+      }
+    }
+    for (const auto& [shard, peers] : planned) {
+      if (!there.contains(shard)) return "shard " + std::to_string(shard.value()) + " is missing";
+    }
+    return {};
+  }
+
+  Result<Collection> AwaitReplicas() {
+    const MonotonicTime until = clock_.Monotonic() + input_.patience;
+    for (;;) {
+      HF_TRY(Collection now, engine_.ReadCollection(call_, input_.plan.target));
+      const std::string trouble = ReplicaTrouble(now);
+      if (trouble.empty()) return now;
+      if (clock_.Monotonic() >= until) {
+        Differs(trouble);
+        return now;
+      }
+      HF_RETURN_IF_ERROR(clock_.SleepFor(call_, kStatePoll));
+    }
+  }
+
+  void CompareCollection(const Collection& now) {
+    const Collection& then = input_.record.collection;
+    for (const PayloadIndex& index : then.indexes) {
+      if (std::ranges::find(now.indexes, index) == now.indexes.end()) {
+        Differs("the payload index on '" + index.field + "' is missing or another one");
+      }
+    }
+    for (const Shard& shard : then.shards) {
+      const auto found = std::ranges::find(now.shards, shard.id, &Shard::id);
+      if (found != now.shards.end() && found->key != shard.key) {
+        Differs("shard " + std::to_string(shard.id.value()) + " belongs to another shard key");
+      }
+    }
+    if (now.shard_keys != then.shard_keys) Differs("the shard keys are not the same");
+  }
+
+  Status CompareCounts() {
+    std::map<ShardId, const ShardImage*> images;
+    for (const ShardImage& image : input_.record.shards) images[image.shard] = &image;
+    std::map<ShardId, std::uint64_t> counted;
+    HF_RETURN_IF_ERROR(ForEachIndex(
+        call_, replicas_.size(), kCheckAtOnce,
+        [&](const CallContext& inner, std::size_t i) -> Status {
+          const ReplicaRef& replica = replicas_[i];
+          HF_TRY(const PointCounts counts, engine_.CountPoints(inner, replica));
+          const ShardImage& image = *images.at(replica.shard);
+          CompareCount(replica, "points", counts.all, image.points_min, image.points_max);
+          CompareCount(replica, "points that belong to it", counts.in_ring, image.ring_points_min,
+                       image.ring_points_max);
+          const std::scoped_lock lock(mutex_);
+          counted[replica.shard] = counts.all;
+          return {};
+        }));
+    for (const auto& [shard, points] : counted) verified_.points += points;
+    return {};
+  }
+
+  void CompareCount(const ReplicaRef& replica, std::string_view what, std::uint64_t now,
+                    std::uint64_t low, std::uint64_t high) {
+    if (now >= low && now <= high) return;
+    Differs(Describe(replica) + " counts " + FormatCount(now) + " " + std::string(what) +
+            ", the group " + FormatCount(low) +
+            (low == high ? std::string() : " to " + FormatCount(high)));
+  }
+
+  /// Every replica that has a sampled point must have it as it was, and some replica must have it.
+  Status CompareSamples() {
+    std::vector<std::string> ids;
+    std::map<std::string, std::set<std::string>> expected;
+    for (const SampledPoint& sample : input_.record.samples) {
+      if (!expected.contains(sample.id_json)) ids.push_back(sample.id_json);
+      expected[sample.id_json].insert(sample.point_json);
+    }
+    if (ids.empty()) return {};
+    std::set<std::string> found;
+    HF_RETURN_IF_ERROR(
+        ForEachIndex(call_, replicas_.size(), kCheckAtOnce,
+                     [&](const CallContext& inner, std::size_t i) -> Status {
+                       HF_TRY(const auto points, engine_.ReadPoints(inner, replicas_[i], ids));
+                       for (const SampledPoint& point : points) {
+                         const bool same = expected[point.id_json].contains(point.point_json);
+                         if (!same)
+                           Differs("point " + point.id_json + " on " + Describe(replicas_[i]) +
+                                   " is not as it was");
+                         const std::scoped_lock lock(mutex_);
+                         found.insert(point.id_json);
+                       }
+                       return {};
+                     }));
+    for (const std::string& id : ids) {
+      if (!found.contains(id)) Differs("sampled point " + id + " is missing");
+    }
+    return {};
+  }
+
+  Status CompareQueries() {
+    for (const GoldenQuery& query : input_.record.queries) {
+      HF_TRY(const GoldenQuery now, engine_.Ask(call_, input_.plan.target, query));
+      if (const std::string difference = CompareAnswers(query, now); !difference.empty()) {
+        Differs("a golden query is answered differently: " + difference);
+      }
+    }
+    return {};
+  }
+
+  Status CompareBuried() {
+    for (std::size_t at = 0; at < input_.buried.size(); at += kBuriedPerCall) {
+      const std::size_t end = std::min(input_.buried.size(), at + kBuriedPerCall);
+      const std::vector<std::string> ids(input_.buried.begin() + static_cast<std::ptrdiff_t>(at),
+                                         input_.buried.begin() + static_cast<std::ptrdiff_t>(end));
+      for (const ReplicaRef& replica : replicas_) {
+        HF_TRY(const auto alive, engine_.ReadPoints(call_, replica, ids));
+        for (const SampledPoint& point : alive) {
+          Differs("deleted point " + point.id_json + " answers on " + Describe(replica));
+        }
+      }
+    }
+    return {};
+  }
+
+  const CallContext& call_;
+  Engine& engine_;
+  Clock& clock_;
+  const VerifyInput& input_;
+  std::vector<ReplicaRef> replicas_;
+  std::mutex mutex_;
+  std::vector<std::string> differences_;
+  std::size_t difference_count_ = 0;
+  VerifiedCollection verified_;
+};
+
+}  // namespace
+
+Result<VerifiedCollection> VerifyRestored(const CallContext& call, Engine& engine, Clock& clock,
+                                          const VerifyInput& input) {
+  return Check(call, engine, clock, input).Run();
+}
+
+}  // namespace holdfast

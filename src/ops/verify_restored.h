@@ -1,0 +1,42 @@
+// Whether a restored collection is what the group says.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/engine.h"
+#include "model/group.h"
+#include "plan/restore_plan.h"
+
+namespace holdfast {
+
+/// What the check needs beside the plan.
+struct VerifyInput {
+  const CollectionRecord& record;
+  const CollectionPlan& plan;
+  /// Some of the ids that must not answer, JSON texts.
+  std::vector<std::string> buried;
+  /// How long replicas may take to become Active: states are proposed, and applied later
+  /// (reference 3.6).
+  Duration patience = std::chrono::seconds(60);
+};
+
+/// Points of the collection, as counted.
+struct VerifiedCollection {
+  std::uint64_t points = 0;
+  std::uint32_t shards = 0;
+  std::uint32_t replicas = 0;
+};
+
+/// "Verified" as design.md defines it: every planned replica Active and no other one, both counts
+/// of every replica within the group's, indexes and shard keys there, sampled points equal, golden
+/// queries answered as recorded, no tombstone answers. kDataLoss listing what differs, at most
+/// kDifferencesMax of them.
+Result<VerifiedCollection> VerifyRestored(const CallContext& call, Engine& engine, Clock& clock,
+                                          const VerifyInput& input);
+inline constexpr std::size_t kDifferencesMax = 20;
+
+}  // namespace holdfast
