@@ -15,7 +15,7 @@ struct BlockSample {
   bool vectors = false;
   /// Which planes (see SplitPlanes) are indistinguishable from random bytes, zero words aside.
   std::array<bool, kPlanes> noise{};
-  /// Some words are zero.
+  /// More than one word in 16 is zero.
   bool zeros = false;
   /// The same 8 bytes come again often (a vector that is stored twice), so that a search for
   /// matches pays even where the bytes are noise.
@@ -30,7 +30,7 @@ struct BlockSample {
 /// Says nothing (all false) of a block below this size.
 constexpr std::size_t kSampledBytesMin = 4096;
 
-/// Looks at 1,024 words of the block, and once over all of it for repeats (0.1 ns a byte).
+/// Looks at 512 words of the block, and once over all of it for repeats (0.1 ns a byte).
 BlockSample TakeSample(ByteView block);
 
 }  // namespace holdfast

@@ -4,11 +4,13 @@
 // experimental. Frames are ordinary ones.
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/assert.h"
 #include "stream/block_sample.h"
@@ -97,30 +99,36 @@ struct Codec::State {
 
 void Codec::State::EncodePlanes(ByteView plain, const BlockSample& sample, Bytes& out) {
   const std::size_t size = plain.size() / kPlanes;
+  const bool matches_pay = sample.repeats || sample.zeros;
   if (planes.size() < size * kPlanes) planes.resize(size * kPlanes);
+
+  std::uint8_t mask = 0;
+  std::size_t raw = 0;
+  for (std::size_t k = 0; k < kPlanes; ++k) {
+    if (matches_pay || !sample.noise[k]) mask = static_cast<std::uint8_t>(mask | 1U << k);
+    if ((mask >> k & 1) == 0) ++raw;
+  }
+  out.push_back(static_cast<std::byte>(mask));
+  const std::size_t raw_at = out.size();
+  out.resize(raw_at + raw * size);
   std::array<std::byte*, kPlanes> plane{};
-  for (std::size_t k = 0; k < kPlanes; ++k) plane[k] = planes.data() + k * size;
+  std::byte* next_raw = out.data() + raw_at;
+  for (std::size_t k = 0; k < kPlanes; ++k) {
+    const bool compress = (mask >> k & 1) != 0;
+    plane[k] = compress ? planes.data() + k * size : std::exchange(next_raw, next_raw + size);
+  }
   SplitPlanes(plain.first(size * kPlanes), plane);
 
-  const std::size_t mask_at = out.size();
-  out.push_back(std::byte{0});
-  const bool matches_pay = sample.repeats || sample.zeros;
   for (std::size_t k = 0; k < kPlanes; ++k) {
+    if ((mask >> k & 1) == 0) continue;
+    // The exponents of values that do not repeat have no matches worth looking for; planes that are
+    // neither noise nor exponents (rounded values) may be anything.
+    const bool search = matches_pay || k + 1 < kPlanes;
     const ByteView bytes(plane[k], size);
-    std::size_t length = 0;
-    if (matches_pay || !sample.noise[k]) {
-      // The exponents of values that do not repeat have no matches worth looking for; planes that
-      // are neither noise nor exponents (rounded values) may be anything.
-      const bool search = matches_pay || k + 1 < kPlanes;
-      length = Compress(search ? *matches : *huffman, bytes, size);
-    }
-    if (length == 0) {
-      Append(out, bytes);
-    } else {
-      out[mask_at] |= static_cast<std::byte>(1U << k);
-      AppendU32(out, static_cast<std::uint32_t>(length));
-      Append(out, ByteView(frame).first(length));
-    }
+    const std::size_t length =
+        Compress(search ? *matches : *huffman, bytes, ZSTD_compressBound(size));
+    AppendU32(out, static_cast<std::uint32_t>(length));
+    Append(out, ByteView(frame).first(length));
   }
   Append(out, plain.subspan(size * kPlanes));
 }
@@ -133,11 +141,12 @@ Status Codec::State::DecodePlanes(ByteView coded, std::span<std::byte> out) {
   if (mask >> kPlanes != 0) return Damaged("is not a block of float planes");
   std::array<const std::byte*, kPlanes> plane{};
   for (std::size_t k = 0; k < kPlanes; ++k) {
-    if ((mask >> k & 1) == 0) {
-      HF_TRY(const ByteView raw, reader.Take(size));
-      plane[k] = raw.data();
-      continue;
-    }
+    if ((mask >> k & 1) != 0) continue;
+    HF_TRY(const ByteView raw, reader.Take(size));
+    plane[k] = raw.data();
+  }
+  for (std::size_t k = 0; k < kPlanes; ++k) {
+    if ((mask >> k & 1) == 0) continue;
     HF_TRY(const std::uint32_t length, reader.U32());
     HF_TRY(const ByteView bytes, reader.Take(length));
     const std::span<std::byte> to(planes.data() + k * size, size);
