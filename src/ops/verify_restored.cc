@@ -188,11 +188,14 @@ class Check {
   }
 
   Status CompareBuried() {
-    for (std::size_t at = 0; at < input_.buried.size(); at += kBuriedPerCall) {
-      const std::size_t end = std::min(input_.buried.size(), at + kBuriedPerCall);
-      const std::vector<std::string> ids(input_.buried.begin() + static_cast<std::ptrdiff_t>(at),
-                                         input_.buried.begin() + static_cast<std::ptrdiff_t>(end));
-      for (const ReplicaRef& replica : replicas_) {
+    for (const ReplicaRef& replica : replicas_) {
+      const auto buried = input_.buried.find(replica.shard);
+      if (buried == input_.buried.end()) continue;
+      const std::vector<std::string>& all = buried->second;
+      for (std::size_t at = 0; at < all.size(); at += kBuriedPerCall) {
+        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(at);
+        const std::vector<std::string> ids(
+            begin, begin + static_cast<std::ptrdiff_t>(std::min(kBuriedPerCall, all.size() - at)));
         HF_TRY(const auto alive, engine_.ReadPoints(call_, replica, ids));
         for (const SampledPoint& point : alive) {
           Differs("deleted point " + point.id_json + " answers on " + Describe(replica));

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,8 @@ namespace holdfast {
 struct VerifyInput {
   const CollectionRecord& record;
   const CollectionPlan& plan;
-  /// Some of the ids that must not answer, JSON texts.
-  std::vector<std::string> buried;
+  /// Ids that must not answer from a shard, JSON texts; a part of them is enough.
+  std::map<ShardId, std::vector<std::string>> buried;
   /// How long replicas may take to become Active: states are proposed, and applied later
   /// (reference 3.6).
   Duration patience = std::chrono::seconds(60);

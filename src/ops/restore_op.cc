@@ -1,0 +1,469 @@
+#include "ops/restore_op.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/size.h"
+#include "model/json.h"
+#include "ops/fanout.h"
+#include "ops/parallel.h"
+#include "ops/verify_restored.h"
+
+namespace holdfast {
+namespace {
+
+/// Cleaning up goes on after Ctrl-C, but not for ever.
+constexpr Duration kCleanUpPatience = std::chrono::seconds(60);
+/// Between two looks at the operation numbers of a collection that is to be replaced.
+constexpr Duration kQuietWatch = std::chrono::seconds(2);
+constexpr Duration kRetryPause = std::chrono::seconds(1);
+constexpr std::size_t kBuryPerCall = 1000;
+/// Tombstones that are asked for again during verification.
+constexpr std::size_t kBuriedChecksMax = 10'000;
+
+/// Reads a tombstone file line by line.
+class LineReader {
+ public:
+  explicit LineReader(ByteSource& source) : source_(source) {}
+  /// Empty at the end.
+  Result<std::string> Next(const CallContext& call) {
+    for (;;) {
+      if (const std::size_t end = text_.find('\n'); end != std::string::npos) {
+        std::string line = text_.substr(0, end);
+        text_.erase(0, end + 1);
+        return line;
+      }
+      HF_TRY(const std::size_t got, source_.Read(call, buffer_));
+      if (got == 0) return std::exchange(text_, {});
+      text_ += AsText(ByteView(buffer_).first(got));
+    }
+  }
+
+ private:
+  ByteSource& source_;
+  Bytes buffer_ = Bytes(64 * kKiB);
+  std::string text_;
+};
+
+class CountedSource final : public ByteSource {
+ public:
+  CountedSource(ByteSource& inner, Progress& progress, std::string lane)
+      : inner_(inner), progress_(progress), lane_(std::move(lane)) {}
+  Result<std::size_t> Read(const CallContext& call, std::span<std::byte> into) override {
+    HF_TRY(const std::size_t got, inner_.Read(call, into));
+    progress_.AddBytes(lane_, got);
+    return got;
+  }
+
+ private:
+  ByteSource& inner_;
+  Progress& progress_;
+  const std::string lane_;
+};
+
+}  // namespace
+
+RestoreOp::RestoreOp(RestoreParts parts, RestoreOptions options)
+    : parts_(parts), options_(std::move(options)) {}
+
+Status RestoreOp::ReadGroup(const CallContext& call, const Intent& intent) {
+  if (!intent.RelyOn(options_.group)) {
+    return Error(ErrorCode::kFailedPrecondition,
+                 "group " + options_.group.value() + " is forgotten",
+                 "choose another one: `holdfast groups`");
+  }
+  HF_TRY(const GroupEnvelope envelope, parts_.repository.ReadManifest(call, options_.group));
+  HF_TRY(manifest_, ManifestFromJson(envelope.body));
+  for (const CollectionSummary& summary : manifest_.collections) {
+    const bool wanted = options_.request.collections.empty() ||
+                        std::ranges::find(options_.request.collections, summary.name) !=
+                            options_.request.collections.end();
+    if (!wanted) continue;
+    HF_TRY(const std::string text,
+           parts_.repository.ReadCollection(call, envelope, summary.record));
+    HF_TRY(records_[summary.name], RecordFromJson(text));
+  }
+  return {};
+}
+
+Result<RestorePreview> RestoreOp::Preview(const CallContext& call) {
+  HF_TRY(const auto intent,
+         Intent::Declare(call, parts_.repository,
+                         {.purpose = "restore", .own = {}, .relies_on = {options_.group}}));
+  HF_RETURN_IF_ERROR(ReadGroup(call, *intent));
+  HF_TRY(Topology target, parts_.engine.ReadTopology(call));
+  HF_TRY(RestorePlan plan, PlanRestore(manifest_, records_, target, options_.request));
+  return RestorePreview{
+      .manifest = manifest_, .target = std::move(target), .plan = std::move(plan)};
+}
+
+Status RestoreOp::Plan(StepContext& context) {
+  if (!context.plan_json().empty()) {
+    // An interrupted restore goes on with the names and places it had chosen.
+    HF_TRY(plan_, RestorePlanFromJson(context.plan_json()));
+    return {};
+  }
+  HF_TRY(const Topology target, parts_.engine.ReadTopology(context.call()));
+  HF_TRY(plan_, PlanRestore(manifest_, records_, target, options_.request));
+  std::vector<std::string> names;
+  for (const CollectionPlan& plan : plan_.collections) names.push_back(plan.target);
+  HF_RETURN_IF_ERROR(parts_.engine.CheckRights(context.call(), Purpose::kRestore, names));
+  for (const CollectionPlan& plan : plan_.collections) {
+    const CollectionRecord& record = records_.at(plan.source);
+    for (const ShardImage& image : record.shards) {
+      HF_RETURN_IF_ERROR(parts_.engine.CheckLayout(image.layout_json, record.layout_json));
+    }
+  }
+  return context.SavePlan(RestorePlanToJson(plan_));
+}
+
+/// Nothing may write to a collection that is about to be replaced.
+Status RestoreOp::CheckQuiet(const CallContext& call, const std::vector<std::string>& collections) {
+  std::map<std::string, std::uint64_t> before;
+  for (int look = 0; look < 2; ++look) {
+    if (look == 1) HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kQuietWatch));
+    for (const std::string& name : collections) {
+      HF_TRY(const Collection collection, parts_.engine.ReadCollection(call, name));
+      for (const Shard& shard : collection.shards) {
+        for (const Replica& replica : shard.replicas) {
+          const ReplicaRef ref{.peer = replica.peer, .collection = name, .shard = shard.id};
+          const auto health = parts_.engine.ReadHealth(call, ref);
+          if (!health.ok() || !health->update_op_num) continue;
+          const auto [entry, first] = before.try_emplace(Describe(ref), *health->update_op_num);
+          if (first || entry->second == *health->update_op_num) continue;
+          return Error(ErrorCode::kFailedPrecondition, Describe(ref) + " takes writes",
+                       "stop what writes to '" + name + "' before replacing it in place");
+        }
+      }
+    }
+  }
+  return {};
+}
+
+Status RestoreOp::PrepareInPlace(StepContext& context) {
+  std::vector<std::string> replaced;
+  for (const CollectionPlan& plan : plan_.collections) {
+    if (plan.naming == Naming::kInPlace) replaced.push_back(plan.target);
+  }
+  if (replaced.empty()) return {};
+  HF_TRY(const std::string safety,
+         context.Step("safety", [&](const CallContext& call) -> Result<std::string> {
+           HF_RETURN_IF_ERROR(CheckQuiet(call, replaced));
+           if (!options_.safety_backup) {
+             return Error(ErrorCode::kInternal, "no safety backup was configured");
+           }
+           HF_TRY(const GroupId group, options_.safety_backup(replaced));
+           return json::Dump({{"group", group.value()}});
+         }));
+  context.Warn("the collections that are replaced were backed up first: " + safety +
+               "; if sending fails from here on, what was in them is in that group only");
+  return {};
+}
+
+Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
+  const CallContext& call = context.call();
+  context.progress().BeginPhase("plan");
+  HF_RETURN_IF_ERROR(context.SetSubject(options_.group.value()));
+  HF_TRY(const auto intent,
+         Intent::Declare(call, parts_.repository,
+                         {.purpose = "restore", .own = {}, .relies_on = {options_.group}}));
+  HF_RETURN_IF_ERROR(ReadGroup(call, *intent));
+  HF_RETURN_IF_ERROR(Plan(context));
+  HF_RETURN_IF_ERROR(PrepareInPlace(context));
+  RestoreOutcome outcome;
+  outcome.group = options_.group;
+  outcome.given_up = plan_.given_up;
+  outcome.warnings = plan_.warnings;
+  context.progress().BeginPhase("send");
+  for (const CollectionPlan& plan : plan_.collections) {
+    for (const ShardPlacement& placement : plan.shards) {
+      for (const PeerId peer : placement.peers) {
+        context.progress().Expect(std::to_string(peer.value()), 0, 1);
+      }
+    }
+  }
+  for (const CollectionPlan& plan : plan_.collections) {
+    HF_RETURN_IF_ERROR(intent->Check());
+    HF_TRY(RestoredCollection restored, RestoreCollection(context, plan));
+    outcome.collections.push_back(std::move(restored));
+  }
+  if (const Status released = intent->Release(call); !released.ok()) {
+    context.Warn("the intent note stays for a week: " + released.error().message());
+  }
+  return outcome;
+}
+
+Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
+                                                        const CollectionPlan& plan) {
+  const CollectionRecord& record = records_.at(plan.source);
+  RestoredCollection restored{.source = plan.source,
+                              .target = plan.target,
+                              .points = 0,
+                              .shards = 0,
+                              .replicas = 0,
+                              .aliases = plan.aliases};
+  const auto done = context.Step(
+      "collection/" + plan.target, [&](const CallContext& call) -> Result<std::string> {
+        const Status built = Build(context, plan, record);
+        if (!built.ok()) return CleanUp(plan, built.error());
+        auto buried = Bury(call, plan, record);
+        if (!buried.ok()) return CleanUp(plan, std::move(buried).error());
+        const auto verified =
+            VerifyRestored(call, parts_.engine, parts_.clock,
+                           {.record = record, .plan = plan, .buried = *std::move(buried)});
+        if (!verified.ok()) return CleanUp(plan, verified.error());
+        if (const Status switched = Switch(call, plan); !switched.ok()) {
+          return CleanUp(plan, switched.error());
+        }
+        HF_RETURN_IF_ERROR(parts_.engine.FinishCollection(call, plan.target, record.collection));
+        return json::Dump({{"points", verified->points},
+                           {"shards", verified->shards},
+                           {"replicas", verified->replicas}});
+      });
+  if (!done.ok()) return done.error();
+  HF_TRY(const json::Json counts, json::Parse(*done, "a restore step"));
+  json::Reader in(counts, "a restore step");
+  restored.points = in.Number("points");
+  restored.shards = in.Number32("shards");
+  restored.replicas = in.Number32("replicas");
+  HF_RETURN_IF_ERROR(in.status());
+  return restored;
+}
+
+Status RestoreOp::Build(StepContext& context, const CollectionPlan& plan,
+                        const CollectionRecord& record) {
+  const CallContext& call = context.call();
+  HF_RETURN_IF_ERROR(Create(context, call, plan, record));
+  for (const PayloadIndex& index : record.collection.indexes) {
+    HF_RETURN_IF_ERROR(parts_.engine.CreateIndex(call, plan.target, index));
+  }
+  HF_RETURN_IF_ERROR(CheckShards(call, plan, record));
+  // From here on no call that changes the collection's shape: it would wait behind the sending and
+  // everything else behind it (reference 3.6).
+  HF_RETURN_IF_ERROR(SendImages(context, plan, record));
+  return DropUnplanned(call, plan);
+}
+
+Status RestoreOp::Create(StepContext& context, const CallContext& call, const CollectionPlan& plan,
+                         const CollectionRecord& record) {
+  HF_TRY(
+      const std::string made,
+      context.Step("create/" + plan.target, [&](const CallContext& inner) -> Result<std::string> {
+        const auto there = parts_.engine.ReadCollection(inner, plan.target);
+        if (!there.ok() && there.error().code() != ErrorCode::kNotFound) return there.error();
+        if (there.ok() && plan.naming == Naming::kInPlace) {
+          HF_RETURN_IF_ERROR(parts_.engine.DropCollection(inner, plan.target));
+        } else if (there.ok()) {
+          // Either our own creation whose record was lost, then it is empty, or somebody else's.
+          if (context.attempt() == 1 || there->points != 0) {
+            return Error(ErrorCode::kAlreadyExists,
+                         "'" + plan.target + "' has come into being meanwhile",
+                         "drop it if nobody needs it, or restore with --as");
+          }
+          HF_RETURN_IF_ERROR(parts_.engine.DropCollection(inner, plan.target));
+        }
+        HF_RETURN_IF_ERROR(parts_.engine.CreateCollection(inner, plan.target, record.collection,
+                                                          plan.replication_factor));
+        return std::string("{}");
+      }));
+  return CreateKeys(call, plan, record);
+}
+
+Status RestoreOp::CreateKeys(const CallContext& call, const CollectionPlan& plan,
+                             const CollectionRecord& record) {
+  if (plan.keys.empty()) return {};
+  HF_TRY(const Collection there, parts_.engine.ReadCollection(call, plan.target));
+  const auto has = [&](const ShardKey& key) {
+    return std::ranges::find(there.shard_keys, key) != there.shard_keys.end();
+  };
+  // After a crash the last filler may be gone already, so ids would shift: begin with none.
+  bool complete = true;
+  for (const KeyStep& step : plan.keys) complete = complete && (step.filler || has(step.key));
+  if (!complete) {
+    if (!there.shard_keys.empty()) {
+      HF_RETURN_IF_ERROR(parts_.engine.DropCollection(call, plan.target));
+      HF_RETURN_IF_ERROR(parts_.engine.CreateCollection(call, plan.target, record.collection,
+                                                        plan.replication_factor));
+    }
+    for (const KeyStep& step : plan.keys) {
+      HF_RETURN_IF_ERROR(parts_.engine.CreateShardKey(
+          call, plan.target,
+          {.key = step.key,
+           .shards = step.shards,
+           .replication_factor = step.filler ? 1 : plan.replication_factor,
+           .placement = {}}));
+    }
+  }
+  for (const KeyStep& step : plan.keys) {
+    if (!step.filler || (complete && !has(step.key))) continue;
+    HF_RETURN_IF_ERROR(parts_.engine.DropShardKey(call, plan.target, step.key));
+  }
+  return {};
+}
+
+/// Ids decide where points are looked for, so they must be the group's (reference 2.8).
+Status RestoreOp::CheckShards(const CallContext& call, const CollectionPlan& plan,
+                              const CollectionRecord& record) {
+  HF_TRY(const Collection there, parts_.engine.ReadCollection(call, plan.target));
+  std::map<ShardId, std::optional<ShardKey>> want;
+  std::map<ShardId, std::optional<ShardKey>> have;
+  for (const ShardImage& image : record.shards) want[image.shard] = image.key;
+  for (const Shard& shard : there.shards) have[shard.id] = shard.key;
+  if (want == have) return {};
+  return Error(ErrorCode::kFailedPrecondition,
+               "'" + plan.target + "' was created with other shard ids or keys than the group has",
+               "this server numbers shards in another way; restore it logically");
+}
+
+Status RestoreOp::SendImages(StepContext& context, const CollectionPlan& plan,
+                             const CollectionRecord& record) {
+  return ForEachIndex(
+      context.call(), plan.shards.size(), options_.shards_at_once,
+      [&](const CallContext&, std::size_t i) -> Status {
+        const ShardPlacement& placement = plan.shards[i];
+        const auto image = std::ranges::find(record.shards, placement.shard, &ShardImage::shard);
+        const std::string key =
+            "send/" + plan.target + "/" + std::to_string(placement.shard.value());
+        HF_TRY(const std::string sent,
+               context.Step(key, [&](const CallContext& call) -> Result<std::string> {
+                 for (int tries = 1;; ++tries) {
+                   const Status done = SendImage(call, plan, placement, *image, context.progress());
+                   if (done.ok()) return std::string("{}");
+                   const bool again = IsRetryable(done.error().code()) &&
+                                      tries < options_.tries_per_shard &&
+                                      parts_.clock.Check(call).ok();
+                   if (!again) return done.error();
+                   context.Warn("sending shard " + std::to_string(placement.shard.value()) +
+                                " of '" + plan.target + "' again: " + done.error().message());
+                   HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kRetryPause));
+                 }
+               }));
+        for (const PeerId peer : placement.peers) {
+          context.progress().AddItem(std::to_string(peer.value()));
+        }
+        return {};
+      });
+}
+
+Status RestoreOp::SendImage(const CallContext& call, const CollectionPlan& plan,
+                            const ShardPlacement& placement, const ShardImage& image,
+                            Progress& progress) {
+  HF_TRY(const auto reader, ImageReader::Open(call, parts_.repository, image.image));
+  if (reader->size() != image.tar_bytes || ToHex(reader->sha256()) != image.tar_sha256) {
+    return Error(ErrorCode::kDataLoss,
+                 "image " + image.image + " is not the one that the collection's record names");
+  }
+  return SendToAll(
+      call, parts_.clock, placement.peers.size(),
+      [&](const CallContext& inner) { return reader->OpenTar(inner, options_.read); },
+      [&](const CallContext& inner, std::size_t target, ByteSource& source) -> Status {
+        const PeerId peer = placement.peers[target];
+        CountedSource counted(source, progress, std::to_string(peer.value()));
+        return parts_.engine.SendShard(
+            inner, {.peer = peer, .collection = plan.target, .shard = placement.shard}, counted,
+            image.tar_bytes, image.tar_sha256);
+      });
+}
+
+/// The server placed replicas where it liked; those that got no image are empty and would answer
+/// (measured 12).
+Status RestoreOp::DropUnplanned(const CallContext& call, const CollectionPlan& plan) {
+  HF_TRY(const Collection there, parts_.engine.ReadCollection(call, plan.target));
+  for (const Shard& shard : there.shards) {
+    const auto placement = std::ranges::find(plan.shards, shard.id, &ShardPlacement::shard);
+    for (const Replica& replica : shard.replicas) {
+      const bool planned =
+          placement != plan.shards.end() &&
+          std::ranges::find(placement->peers, replica.peer) != placement->peers.end();
+      if (planned) continue;
+      HF_RETURN_IF_ERROR(parts_.engine.DropReplica(
+          call, {.peer = replica.peer, .collection = plan.target, .shard = shard.id}));
+    }
+  }
+  return {};
+}
+
+Result<std::map<ShardId, std::vector<std::string>>> RestoreOp::Bury(
+    const CallContext& call, const CollectionPlan& plan, const CollectionRecord& record) {
+  std::map<ShardId, std::vector<std::string>> buried;
+  std::size_t kept = 0;
+  for (const ShardImage& image : record.shards) {
+    if (image.tombstones == 0) continue;
+    HF_TRY(const auto file, ImageReader::Open(call, parts_.repository, image.tombstones_file));
+    HF_TRY(const auto source, file->OpenTar(call, options_.read));
+    LineReader lines(*source);
+    std::vector<std::string> ids;
+    for (bool more = true; more;) {
+      HF_TRY(std::string id, lines.Next(call));
+      more = !id.empty();
+      if (more && kept < kBuriedChecksMax) {
+        buried[image.shard].push_back(id);
+        ++kept;
+      }
+      if (more) ids.push_back(std::move(id));
+      if (ids.size() < kBuryPerCall && more) continue;
+      if (!ids.empty()) {
+        HF_RETURN_IF_ERROR(parts_.engine.DeletePoints(call, plan.target, image.key, ids));
+      }
+      ids.clear();
+    }
+  }
+  return buried;
+}
+
+Status RestoreOp::Switch(const CallContext& call, const CollectionPlan& plan) {
+  if (plan.aliases.empty()) return {};
+  std::vector<AliasMove> moves;
+  for (const std::string& alias : plan.aliases) {
+    moves.push_back({.alias = alias, .to = plan.target});
+  }
+  const Status switched = parts_.engine.SwitchAliases(call, moves);
+  // After a timeout the switch may have happened: what counts is where the aliases point.
+  if (!switched.ok() && switched.error().code() != ErrorCode::kDeadlineExceeded) return switched;
+  HF_TRY(const Collection now, parts_.engine.ReadCollection(call, plan.target));
+  for (const std::string& alias : plan.aliases) {
+    if (std::ranges::find(now.aliases, alias) == now.aliases.end()) {
+      return Error(ErrorCode::kAborted,
+                   "alias '" + alias + "' does not point to '" + plan.target + "'");
+    }
+  }
+  return {};
+}
+
+/// Removes what was made, unless another run goes on with it. Readers never saw it.
+Error RestoreOp::CleanUp(const CollectionPlan& plan, Error error) {
+  if (plan.naming == Naming::kInPlace) {
+    return std::move(error).While("'" + plan.target + "' is not restored and incomplete");
+  }
+  // The lease went to another worker, which resumes from the state found.
+  if (error.code() == ErrorCode::kAlreadyExists || error.code() == ErrorCode::kAborted) {
+    return error;
+  }
+  const CallContext call = parts_.clock.Within({}, kCleanUpPatience);
+  const Status dropped = parts_.engine.DropCollection(call, plan.target);
+  if (dropped.ok()) return error;
+  return Error(error.code(),
+               error.message() + "; '" + plan.target +
+                   "' was made for it and could not be removed: " + dropped.error().message(),
+               "drop '" + plan.target + "' by hand");
+}
+
+std::string RestoreOutcomeToJson(const RestoreOutcome& outcome, Duration took) {
+  json::Json collections = json::Json::array();
+  for (const RestoredCollection& item : outcome.collections) {
+    collections.push_back({{"source", item.source},
+                           {"target", item.target},
+                           {"points", item.points},
+                           {"shards", item.shards},
+                           {"replicas", item.replicas},
+                           {"aliases", item.aliases}});
+  }
+  return json::Dump({{"group", outcome.group.value()},
+                     {"collections", std::move(collections)},
+                     {"given_up", outcome.given_up},
+                     {"warnings", outcome.warnings},
+                     {"seconds", static_cast<double>(took.count()) / 1e6}});
+}
+
+}  // namespace holdfast

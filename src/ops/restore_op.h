@@ -1,0 +1,114 @@
+// Restoring a group onto a cluster: the one it came from, what is left of it, or a fresh one.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/engine.h"
+#include "job/job_runner.h"
+#include "model/group.h"
+#include "plan/restore_plan.h"
+#include "repo/image_reader.h"
+#include "repo/intent.h"
+#include "repo/repository.h"
+
+namespace holdfast {
+
+struct RestoreOptions {
+  GroupId group;
+  RestoreRequest request;
+  /// Shards sent at once.
+  std::size_t shards_at_once = 4;
+  /// How often one shard's sending is tried.
+  int tries_per_shard = 3;
+  ImageReadOptions read;
+  /// Takes a backup of the named collections before the first of them is replaced; required for
+  /// `--in-place`. Returns the id of the safety backup's group.
+  std::function<Result<GroupId>(const std::vector<std::string>& collections)> safety_backup;
+};
+
+struct RestoredCollection {
+  std::string source;
+  std::string target;
+  std::uint64_t points = 0;
+  std::uint32_t shards = 0;
+  std::uint32_t replicas = 0;
+  std::vector<std::string> aliases;
+};
+
+struct RestoreOutcome {
+  GroupId group;
+  std::vector<RestoredCollection> collections;
+  std::vector<std::string> given_up;
+  std::vector<std::string> warnings;
+};
+
+struct RestoreParts {
+  Engine& engine;
+  Repository& repository;
+  Clock& clock;
+};
+
+/// What `--dry-run` shows.
+struct RestorePreview {
+  GroupManifest manifest;
+  Topology target;
+  RestorePlan plan;
+};
+
+/// One thread; made anew for each restore.
+class RestoreOp {
+ public:
+  RestoreOp(RestoreParts parts, RestoreOptions options);
+
+  /// Reads the group and the target and plans; changes nothing.
+  Result<RestorePreview> Preview(const CallContext& call);
+
+  /// The body of a restore job; safe to run again for a job that was interrupted anywhere. A
+  /// collection is usable as soon as it is verified. When one fails, the live collections are as
+  /// they were (but for --in-place), what was made for it is removed or named in the error, and
+  /// those that were verified before stay.
+  Result<RestoreOutcome> Run(StepContext& context);
+
+ private:
+  Status ReadGroup(const CallContext& call, const Intent& intent);
+  Status Plan(StepContext& context);
+  Status CheckQuiet(const CallContext& call, const std::vector<std::string>& collections);
+  Status PrepareInPlace(StepContext& context);
+  Result<RestoredCollection> RestoreCollection(StepContext& context, const CollectionPlan& plan);
+  Status Build(StepContext& context, const CollectionPlan& plan, const CollectionRecord& record);
+  Status Create(StepContext& context, const CallContext& call, const CollectionPlan& plan,
+                const CollectionRecord& record);
+  Status CreateKeys(const CallContext& call, const CollectionPlan& plan,
+                    const CollectionRecord& record);
+  Status CheckShards(const CallContext& call, const CollectionPlan& plan,
+                     const CollectionRecord& record);
+  Status SendImages(StepContext& context, const CollectionPlan& plan,
+                    const CollectionRecord& record);
+  Status SendImage(const CallContext& call, const CollectionPlan& plan,
+                   const ShardPlacement& placement, const ShardImage& image, Progress& progress);
+  Status DropUnplanned(const CallContext& call, const CollectionPlan& plan);
+  Result<std::map<ShardId, std::vector<std::string>>> Bury(const CallContext& call,
+                                                           const CollectionPlan& plan,
+                                                           const CollectionRecord& record);
+  Status Switch(const CallContext& call, const CollectionPlan& plan);
+  Error CleanUp(const CollectionPlan& plan, Error error);
+
+  RestoreParts parts_;
+  RestoreOptions options_;
+  GroupManifest manifest_;
+  std::map<std::string, CollectionRecord> records_;
+  RestorePlan plan_;
+};
+
+/// The members of the command line's result line without "event" and "state".
+std::string RestoreOutcomeToJson(const RestoreOutcome& outcome, Duration took);
+
+}  // namespace holdfast
