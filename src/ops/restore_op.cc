@@ -436,10 +436,10 @@ Error RestoreOp::CleanUp(const CollectionPlan& plan, Error error) {
   if (plan.naming == Naming::kInPlace) {
     return std::move(error).While("'" + plan.target + "' is not restored and incomplete");
   }
-  // The lease went to another worker, which resumes from the state found.
-  if (error.code() == ErrorCode::kAlreadyExists || error.code() == ErrorCode::kAborted) {
-    return error;
-  }
+  const bool not_ours = error.code() == ErrorCode::kAlreadyExists;
+  const bool may_be_resumed =
+      error.code() == ErrorCode::kCancelled && !options_.user_stop.stop_requested();
+  if (not_ours || may_be_resumed) return error;
   const CallContext call = parts_.clock.Within({}, kCleanUpPatience);
   const Status dropped = parts_.engine.DropCollection(call, plan.target);
   if (dropped.ok()) return error;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct RestoreOptions {
   /// How often one shard's sending is tried.
   int tries_per_shard = 3;
   ImageReadOptions read;
+  /// The user's own wish to stop. What was made is removed then; when the operation is stopped for
+  /// another reason (its lease is gone) somebody else may go on with it, so it stays.
+  std::stop_token user_stop;
   /// Takes a backup of the named collections before the first of them is replaced; required for
   /// `--in-place`. Returns the id of the safety backup's group.
   std::function<Result<GroupId>(const std::vector<std::string>& collections)> safety_backup;

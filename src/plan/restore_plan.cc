@@ -150,6 +150,9 @@ class Planner {
     } else if (request_.in_place) {
       plan.naming = Naming::kInPlace;
       plan.target = wanted;
+      // Dropping a collection drops its aliases (reference 2.2), also those the group does not
+      // know.
+      plan.aliases = target_.FindCollection(wanted)->aliases;
     } else if (renamed == request_.rename.end() && ReadThroughAlias(source)) {
       plan.naming = Naming::kBesideAlias;
       plan.target = beside;
