@@ -1,0 +1,518 @@
+// The world's own calls and what is read of it: topology, health, points.
+
+#include "testing/scripted_engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "base/assert.h"
+#include "engine/qdrant/layout.h"
+#include "model/json.h"
+#include "testing/engine/scripted_world.h"
+
+namespace holdfast::testing {
+namespace {
+
+using json::Json;
+using qdrant::PointId;
+
+constexpr std::size_t kGoldenAnswers = 10;
+
+PointId MustParse(const std::string& id) {
+  Result<PointId> parsed = qdrant::ParsePointId(id);
+  HF_ASSERT(parsed.ok());
+  return *parsed;
+}
+
+Json IdJson(const PointId& id) { return Json::parse(qdrant::FormatPointId(id)); }
+
+// Multiples of 1/64, so that they are the same as float and as text everywhere.
+std::vector<float> MakeVector(const PointId& id, std::uint64_t seed, std::uint32_t dimensions) {
+  std::uint64_t state = id.number * 0x9E3779B97F4A7C15ULL + seed;
+  for (const std::byte byte : id.uuid) state = state * 31 + std::to_integer<std::uint64_t>(byte);
+  std::vector<float> vector;
+  for (std::uint32_t i = 0; i < dimensions; ++i) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    vector.push_back(static_cast<float>(1 + (state >> 40) % 63) / 64.0F);
+  }
+  return vector;
+}
+
+std::string PointLine(const PointId& id, const ScriptedPoint& point) {
+  return json::Dump(
+      Json{{"id", IdJson(id)}, {"payload", Json::parse(point.payload)}, {"vector", point.vector}});
+}
+
+std::string CreateJson(const ScriptedCollection& config) {
+  Json body = {{"vectors", {{"size", config.dimensions}, {"distance", "Dot"}}},
+               {"shard_number", config.shards},
+               {"replication_factor", config.replication_factor},
+               {"on_disk_payload", true}};
+  if (!config.keys.empty()) body["sharding_method"] = "custom";
+  return json::Dump(body);
+}
+
+std::string PurposeName(Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kObserve:
+      return "observe";
+    case Purpose::kBackup:
+      return "backup";
+    case Purpose::kRestore:
+      return "restore";
+  }
+  return "";
+}
+
+}  // namespace
+
+ScriptedEngine::ScriptedEngine(Clock& clock, ScriptedOptions options)
+    : world_(std::make_unique<World>(clock, std::move(options))) {}
+ScriptedEngine::~ScriptedEngine() = default;
+
+// --- the world -----------------------------------------------------------------------------------
+
+void ScriptedEngine::AddCollection(const std::string& name, const ScriptedCollection& config) {
+  const std::scoped_lock lock(world_->mutex);
+  HF_ASSERT(!world_->collections.contains(name));
+  SimCollection& collection = world_->collections[name];
+  collection.uuid = world_->NewUuid();
+  collection.dimensions = config.dimensions;
+  collection.shard_number = config.shards;
+  collection.replication_factor = config.replication_factor;
+  collection.custom = !config.keys.empty();
+  collection.create_json = CreateJson(config);
+  collection.finish_json = config.finish_json;
+  collection.ballast_bytes = config.ballast_bytes;
+  collection.indexes = config.indexes;
+  std::vector<PeerId> pool = config.placement;
+  if (pool.empty()) {
+    for (const auto& [id, peer] : world_->peers) pool.push_back(id);
+  }
+  std::size_t turn = 0;
+  if (!collection.custom) {
+    for (std::uint32_t i = 0; i < config.shards; ++i) {
+      world_->PlaceShard(collection, ShardId(i), {}, config.replication_factor, pool, turn++);
+    }
+  }
+  std::uint32_t next = 1;
+  for (const ShardKey& key : config.keys) {
+    for (std::uint32_t i = 0; i < config.shards; ++i) {
+      world_->PlaceShard(collection, ShardId(next++), key, config.replication_factor, pool, turn++);
+    }
+  }
+}
+
+void ScriptedEngine::Upsert(const std::string& name, const std::string& id, ScriptedPoint point,
+                            const std::optional<ShardKey>& key) {
+  const std::scoped_lock lock(world_->mutex);
+  SimCollection& collection = world_->Must(name);
+  const PointId parsed = MustParse(id);
+  if (point.vector.empty()) {
+    point.vector = MakeVector(parsed, world_->options.seed, collection.dimensions);
+  }
+  const std::string line = PointLine(parsed, point);
+  SimShard& shard = collection.shards.at(World::Owner(collection, key, parsed));
+  for (auto& [peer, replica] : shard.replicas) {
+    if (!TakesWrites(replica.state) || !world_->peers.at(peer).alive) continue;
+    world_->Insert(replica, parsed, line);
+  }
+}
+
+void ScriptedEngine::Delete(const std::string& name, const std::string& id,
+                            const std::optional<ShardKey>& key) {
+  const std::scoped_lock lock(world_->mutex);
+  SimCollection& collection = world_->Must(name);
+  const PointId parsed = MustParse(id);
+  world_->DeleteEverywhere(collection.shards.at(World::Owner(collection, key, parsed)), parsed);
+}
+
+void ScriptedEngine::Fill(const std::string& collection, std::uint64_t from, std::uint64_t to,
+                          const std::optional<ShardKey>& key) {
+  for (std::uint64_t i = from; i < to; ++i) {
+    const std::string number = std::to_string(i);
+    Upsert(collection, number, {.vector = {}, .payload = R"({"n":)" + number + "}"}, key);
+  }
+}
+
+std::vector<std::string> ScriptedEngine::Ids(const std::string& name,
+                                             const std::optional<ShardKey>& key) const {
+  const std::scoped_lock lock(world_->mutex);
+  std::vector<PointId> ids;
+  for (const auto& [id, shard] : world_->Must(name).shards) {
+    if (key && shard.key != key) continue;
+    // Reads are answered by an Active replica, an empty one too (measured 12).
+    const auto answering = std::ranges::find_if(shard.replicas, [&](const auto& entry) {
+      return entry.second.state == ReplicaState::kActive && world_->peers.at(entry.first).alive;
+    });
+    if (answering == shard.replicas.end()) continue;
+    for (const auto& [point, line] : answering->second.points) ids.push_back(point);
+  }
+  std::ranges::sort(ids);
+  const auto repeated = std::ranges::unique(ids);
+  ids.erase(repeated.begin(), repeated.end());
+  std::vector<std::string> texts;
+  for (const PointId& id : ids) texts.push_back(qdrant::FormatPointId(id));
+  return texts;
+}
+
+std::optional<std::string> ScriptedEngine::Payload(const std::string& name,
+                                                   const std::string& id) const {
+  const std::scoped_lock lock(world_->mutex);
+  const PointId parsed = MustParse(id);
+  for (const auto& [shard_id, shard] : world_->Must(name).shards) {
+    for (const auto& [peer, replica] : shard.replicas) {
+      const auto found = replica.points.find(parsed);
+      if (found != replica.points.end()) return json::Dump(Json::parse(found->second)["payload"]);
+    }
+  }
+  return std::nullopt;
+}
+
+void ScriptedEngine::KillPeer(PeerId peer) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->peers.at(peer).alive = false;
+  world_->changed.notify_all();
+}
+
+void ScriptedEngine::StartPeer(PeerId peer, bool lost_disk) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->peers.at(peer).alive = true;
+  if (!lost_disk) return;
+  world_->peers.at(peer).snapshots.clear();
+  for (auto& [name, collection] : world_->collections) {
+    for (auto& [id, shard] : collection.shards) {
+      if (shard.replicas.contains(peer)) {
+        world_->MakeReplica(collection, id, peer, ReplicaState::kDead);
+      }
+    }
+  }
+}
+
+PeerId ScriptedEngine::AddPeer() {
+  const std::scoped_lock lock(world_->mutex);
+  const PeerId id(world_->peers.empty() ? 101 : world_->peers.rbegin()->first.value() + 1);
+  world_->peers[id];
+  return id;
+}
+
+void ScriptedEngine::SetReplicaState(const ReplicaRef& replica, ReplicaState state) {
+  const std::scoped_lock lock(world_->mutex);
+  SimReplica& found = world_->Must(replica);
+  found.state = state;
+  found.next_state.reset();
+}
+
+void ScriptedEngine::StartOptimization(const ReplicaRef& replica) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Must(replica).optimizing = true;
+}
+
+void ScriptedEngine::FinishOptimization(const ReplicaRef& replica) {
+  const std::scoped_lock lock(world_->mutex);
+  SimReplica& found = world_->Must(replica);
+  found.optimizing = false;
+  const std::set<PointId> hidden = std::exchange(found.hidden, {});
+  for (const PointId& id : hidden) {
+    // The point is in a segment still; put back and taken out again, it is out of the log too.
+    found.points[id];
+    world_->Remove(found, id);
+    --found.next_operation;
+  }
+}
+
+void ScriptedEngine::SetUpdateQueue(const ReplicaRef& replica, std::uint64_t length,
+                                    std::uint64_t step) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Must(replica).queue = length;
+  world_->Must(replica).queue_step = step;
+}
+
+void ScriptedEngine::StartTransfer(const std::string& collection, const ShardTransfer& transfer) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Must(collection).transfers.push_back(transfer);
+}
+
+void ScriptedEngine::FinishTransfers(const std::string& collection) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Must(collection).transfers.clear();
+}
+
+void ScriptedEngine::SetResharding(const std::string& collection, const std::string& what) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Must(collection).resharding = what;
+}
+
+void ScriptedEngine::SetAlias(const std::string& alias, const std::string& collection) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->aliases[alias] = collection;
+}
+
+void ScriptedEngine::SetMetadata(const std::string& key, const std::string& value_json) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->metadata[key] = value_json;
+}
+
+void ScriptedEngine::LosePoint(const ReplicaRef& replica, const std::string& id) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Remove(world_->Must(replica), MustParse(id));
+}
+
+void ScriptedEngine::Recreate(const std::string& name) {
+  const std::scoped_lock lock(world_->mutex);
+  SimCollection& collection = world_->Must(name);
+  collection.uuid = world_->NewUuid();
+  for (auto& [id, shard] : collection.shards) {
+    std::vector<PeerId> peers;
+    for (const auto& [peer, replica] : shard.replicas) peers.push_back(peer);
+    for (const PeerId peer : peers) {
+      world_->MakeReplica(collection, id, peer, ReplicaState::kActive);
+    }
+  }
+}
+
+void ScriptedEngine::SetLoadBalanced(bool load_balanced) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->load_balanced = load_balanced;
+}
+
+void ScriptedEngine::SetForbidden(Purpose purpose, bool forbidden) {
+  const std::scoped_lock lock(world_->mutex);
+  if (forbidden) {
+    world_->forbidden.insert(purpose);
+  } else {
+    world_->forbidden.erase(purpose);
+  }
+}
+
+void ScriptedEngine::Add(CallFault fault) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->call_faults.push_back(std::move(fault));
+}
+
+void ScriptedEngine::Add(StreamFault fault) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->stream_faults.push_back(std::move(fault));
+}
+
+int ScriptedEngine::unused_faults() const {
+  const std::scoped_lock lock(world_->mutex);
+  const auto unused = [](const auto& faults) {
+    return std::ranges::count_if(faults, [](const auto& fault) { return fault.times > 0; });
+  };
+  return static_cast<int>(unused(world_->call_faults) + unused(world_->stream_faults));
+}
+
+void ScriptedEngine::OnMoment(std::function<void(StreamMoment, const ReplicaRef&)> hook) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->hook = std::move(hook);
+}
+
+void ScriptedEngine::BeforeCall(std::uint64_t number, std::function<void()> action) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->before_call[number].push_back(std::move(action));
+}
+
+std::uint64_t ScriptedEngine::calls() const {
+  const std::scoped_lock lock(world_->mutex);
+  return world_->calls;
+}
+
+std::uint64_t ScriptedEngine::calls(EngineCall call) const {
+  const std::scoped_lock lock(world_->mutex);
+  const auto found = world_->calls_by_kind.find(call);
+  return found == world_->calls_by_kind.end() ? 0 : found->second;
+}
+
+std::uint32_t ScriptedEngine::open_streams() const {
+  const std::scoped_lock lock(world_->mutex);
+  return world_->streams;
+}
+
+std::uint32_t ScriptedEngine::open_streams_max(std::optional<PeerId> peer) const {
+  const std::scoped_lock lock(world_->mutex);
+  return peer ? world_->peers.at(*peer).streams_max : world_->streams_max;
+}
+
+std::vector<StoredSnapshot> ScriptedEngine::stored_snapshots() const {
+  const std::scoped_lock lock(world_->mutex);
+  std::vector<StoredSnapshot> all;
+  for (const auto& [id, peer] : world_->peers) {
+    for (const auto& [snapshot, bytes] : peer.snapshots) all.push_back(snapshot);
+  }
+  return all;
+}
+
+// --- reading -------------------------------------------------------------------------------------
+
+Result<Topology> ScriptedEngine::ReadTopology(const CallContext& call) {
+  return world_->Serve(call, EngineCall::kReadTopology, [&]() -> Result<Topology> {
+    HF_RETURN_IF_ERROR(world_->CheckAllowed(Purpose::kObserve));
+    if (world_->load_balanced) {
+      return Error(ErrorCode::kFailedPrecondition,
+                   "one address answers as several peers: a load balancer stands in front");
+    }
+    const bool any =
+        std::ranges::any_of(world_->peers, [](const auto& entry) { return entry.second.alive; });
+    if (!any) return Error(ErrorCode::kUnavailable, "no address of the cluster answers");
+    return world_->Snapshot();
+  });
+}
+
+Result<Collection> ScriptedEngine::ReadCollection(const CallContext& call,
+                                                  const std::string& name) {
+  return world_->Serve(call, EngineCall::kReadCollection, [&]() -> Result<Collection> {
+    HF_RETURN_IF_ERROR(world_->CheckAllowed(Purpose::kObserve));
+    HF_TRY(const SimCollection* collection, world_->FindCollection(name));
+    return world_->Describe(name, *collection);
+  });
+}
+
+Result<ReplicaHealth> ScriptedEngine::ReadHealth(const CallContext& call,
+                                                 const ReplicaRef& replica) {
+  return world_->Serve(call, EngineCall::kReadHealth, [&]() -> Result<ReplicaHealth> {
+    HF_TRY(SimReplica * found, world_->FindReplica(replica));
+    ReplicaHealth health;
+    health.state = found->state;
+    health.calm = !found->optimizing;
+    for (const auto& [id, shard] : world_->Must(replica.collection).shards) {
+      const auto same_peer = shard.replicas.find(replica.peer);
+      if (same_peer != shard.replicas.end() && same_peer->second.optimizing) {
+        ++health.optimizations_running;
+      }
+    }
+    health.update_queue_length = found->queue;
+    found->queue -= std::min(found->queue, found->queue_step);
+    health.update_op_num = found->next_operation - 1;
+    health.bytes = MakeStreamedTar(world_->ImageOf(replica, *found, false)).size();
+    return health;
+  });
+}
+
+Status ScriptedEngine::CheckRights(const CallContext& call, Purpose purpose,
+                                   const std::vector<std::string>& /*collections*/) {
+  return world_->Serve(call, EngineCall::kCheckRights, [&]() -> Status {
+    if (!world_->forbidden.contains(purpose)) return {};
+    return Error(ErrorCode::kPermissionDenied, "the key has no right to " + PurposeName(purpose));
+  });
+}
+
+Result<PointCounts> ScriptedEngine::CountPoints(const CallContext& call,
+                                                const ReplicaRef& replica) {
+  return world_->Serve(call, EngineCall::kCountPoints, [&]() -> Result<PointCounts> {
+    HF_TRY(const SimReplica* found, world_->FindReplica(replica));
+    const SimCollection& collection = world_->Must(replica.collection);
+    PointCounts counts{.all = found->points.size(), .in_ring = 0};
+    const std::optional<ShardKey>& key = collection.shards.at(replica.shard).key;
+    for (const auto& [id, line] : found->points) {
+      if (World::Owner(collection, key, id) == replica.shard) ++counts.in_ring;
+    }
+    return counts;
+  });
+}
+
+Result<std::vector<std::string>> ScriptedEngine::ListIds(const CallContext& call,
+                                                         const ReplicaRef& replica,
+                                                         const std::string& after,
+                                                         std::uint32_t limit) {
+  return world_->Serve(call, EngineCall::kListIds, [&]() -> Result<std::vector<std::string>> {
+    HF_TRY(const SimReplica* found, world_->FindReplica(replica));
+    auto next = found->points.begin();
+    if (!after.empty()) {
+      HF_TRY(const PointId last, qdrant::ParsePointId(after));
+      next = found->points.upper_bound(last);
+    }
+    std::vector<std::string> ids;
+    for (; next != found->points.end() && ids.size() < limit; ++next) {
+      ids.push_back(qdrant::FormatPointId(next->first));
+    }
+    return ids;
+  });
+}
+
+Result<std::vector<SampledPoint>> ScriptedEngine::ReadPoints(const CallContext& call,
+                                                             const ReplicaRef& replica,
+                                                             const std::vector<std::string>& ids) {
+  return world_->Serve(call, EngineCall::kReadPoints, [&]() -> Result<std::vector<SampledPoint>> {
+    HF_TRY(const SimReplica* found, world_->FindReplica(replica));
+    const std::optional<ShardKey> key =
+        world_->Must(replica.collection).shards.at(replica.shard).key;
+    std::vector<SampledPoint> points;
+    for (const std::string& id : ids) {
+      HF_TRY(const PointId parsed, qdrant::ParsePointId(id));
+      const auto point = found->points.find(parsed);
+      if (point == found->points.end()) continue;
+      points.push_back({.id_json = qdrant::FormatPointId(parsed),
+                        .point_json = json::Dump(Json::parse(point->second)),
+                        .key = key});
+    }
+    return points;
+  });
+}
+
+Result<std::vector<GoldenQuery>> ScriptedEngine::ProposeQueries(
+    const CallContext& call, const Collection& /*collection*/,
+    const std::vector<SampledPoint>& samples) {
+  return world_->Serve(
+      call, EngineCall::kProposeQueries, [&]() -> Result<std::vector<GoldenQuery>> {
+        std::vector<GoldenQuery> queries;
+        if (samples.empty()) return queries;
+        const Json point = Json::parse(samples.front().point_json);
+        queries.push_back({.request_json = json::Dump(Json{{"query", point["vector"]},
+                                                           {"limit", kGoldenAnswers},
+                                                           {"params", {{"exact", true}}}}),
+                           .ids = {},
+                           .scores = {}});
+        return queries;
+      });
+}
+
+Result<GoldenQuery> ScriptedEngine::Ask(const CallContext& call, const std::string& name,
+                                        const GoldenQuery& query) {
+  return world_->Serve(call, EngineCall::kAsk, [&]() -> Result<GoldenQuery> {
+    HF_TRY(const SimCollection* collection, world_->FindCollection(name));
+    HF_TRY(const Json request, json::Parse(query.request_json, "a query"));
+    const auto wanted = request.at("query").get<std::vector<double>>();
+    std::vector<std::tuple<double, PointId>> hits;
+    for (const auto& [id, shard] : collection->shards) {
+      const auto answering = std::ranges::find_if(shard.replicas, [&](const auto& entry) {
+        return entry.second.state == ReplicaState::kActive && world_->peers.at(entry.first).alive;
+      });
+      if (answering == shard.replicas.end()) {
+        return Error(ErrorCode::kUnavailable, "shard " + std::to_string(id.value()) + " of '" +
+                                                  name + "' has no replica that answers");
+      }
+      for (const auto& [point, line] : answering->second.points) {
+        const auto vector = Json::parse(line)["vector"].get<std::vector<double>>();
+        if (vector.size() != wanted.size()) {
+          return Error(ErrorCode::kInvalidArgument, "Wrong input: Vector dimension error");
+        }
+        double score = 0;
+        for (std::size_t i = 0; i < vector.size(); ++i) score += vector[i] * wanted[i];
+        hits.emplace_back(-score, point);
+      }
+    }
+    std::ranges::sort(hits);
+    GoldenQuery answer{.request_json = query.request_json, .ids = {}, .scores = {}};
+    for (const auto& [score, id] : hits) {
+      if (answer.ids.size() == request.value("limit", kGoldenAnswers)) break;
+      answer.ids.push_back(qdrant::FormatPointId(id));
+      answer.scores.push_back(-score);
+    }
+    return answer;
+  });
+}
+
+Status ScriptedEngine::CheckLayout(std::string_view image_layout_json,
+                                   std::string_view collection_layout_json) {
+  return qdrant::CheckLayout(image_layout_json, collection_layout_json);
+}
+
+Result<std::string> ScriptedEngine::LayoutOf(const Collection& collection) {
+  return qdrant::LayoutOfCollection(collection.create_json);
+}
+
+}  // namespace holdfast::testing

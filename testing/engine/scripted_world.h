@@ -1,0 +1,156 @@
+// The state of the simulated cluster. Everything here is guarded by World::mutex.
+
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <list>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "testing/engine/scripted_image.h"
+#include "testing/scripted_engine.h"
+
+namespace holdfast::testing {
+
+/// One copy of one shard.
+struct SimReplica {
+  ReplicaState state = ReplicaState::kActive;
+  /// A state that consensus has agreed on and peers see from `seen_at` on.
+  std::optional<ReplicaState> next_state;
+  MonotonicTime seen_at{};
+  /// What reads see, hidden points left out, as JSON lines.
+  std::map<qdrant::PointId, std::string> points;
+  /// Deletes that are only in memory while the optimizer works (measured 7).
+  std::set<qdrant::PointId> hidden;
+  bool optimizing = false;
+  std::vector<ScriptedSegment> segments;
+  std::uint64_t next_operation = 1;
+  std::uint64_t queue = 0;
+  std::uint64_t queue_step = 1;
+  /// Streams asked for and not ended; one of them at most is `streaming`, the others wait.
+  std::uint32_t streams = 0;
+  bool streaming = false;
+};
+
+struct SimShard {
+  std::optional<ShardKey> key;
+  std::map<PeerId, SimReplica> replicas;
+};
+
+struct SimCollection {
+  std::string uuid;
+  std::uint32_t dimensions = 4;
+  std::uint32_t shard_number = 1;
+  std::uint32_t replication_factor = 1;
+  bool custom = false;
+  std::string create_json;
+  std::string finish_json = "{}";
+  std::uint64_t ballast_bytes = 0;
+  std::map<ShardId, SimShard> shards;
+  std::vector<PayloadIndex> indexes;
+  std::vector<ShardTransfer> transfers;
+  std::string resharding;
+};
+
+struct SimPeer {
+  bool alive = true;
+  /// Stored snapshots by their description.
+  std::vector<std::pair<StoredSnapshot, Bytes>> snapshots;
+  std::uint32_t streams = 0;
+  std::uint32_t streams_max = 0;
+};
+
+/// How one stream goes wrong.
+struct ChosenFault {
+  StreamFault::Kind kind;
+  std::uint64_t at;
+};
+
+struct ScriptedEngine::World {
+  World(Clock& the_clock, ScriptedOptions the_options);
+
+  Clock& clock;
+  const ScriptedOptions options;
+  Random random;
+  mutable std::mutex mutex;
+  std::condition_variable_any changed;
+
+  std::map<PeerId, SimPeer> peers;
+  std::map<std::string, SimCollection> collections;
+  std::map<std::string, std::string> aliases;
+  std::map<std::string, std::string> metadata;
+  std::set<Purpose> forbidden;
+  bool load_balanced = false;
+  std::uint64_t uuids_made = 0;
+  std::uint64_t snapshots_made = 0;
+
+  std::list<CallFault> call_faults;
+  std::list<StreamFault> stream_faults;
+  std::function<void(StreamMoment, const ReplicaRef&)> hook;
+  std::map<std::uint64_t, std::vector<std::function<void()>>> before_call;
+  std::uint64_t calls = 0;
+  std::map<EngineCall, std::uint64_t> calls_by_kind;
+  std::uint32_t streams = 0;
+  std::uint32_t streams_max = 0;
+
+  // --- calls ---
+
+  /// Counts, runs what is to happen before this call, lets time pass, fails by script; `work` runs
+  /// under the lock.
+  template <class F>
+  auto Serve(const CallContext& call, EngineCall kind, F work) -> std::invoke_result_t<F&> {
+    HF_RETURN_IF_ERROR(Arrive(call, kind));
+    std::unique_lock lock(mutex);
+    Settle();
+    auto result = work();
+    lock.unlock();
+    if (result.ok()) HF_RETURN_IF_ERROR(Depart(kind));
+    return result;
+  }
+  Status Arrive(const CallContext& call, EngineCall kind);
+  Status Depart(EngineCall kind);
+  std::optional<Error> TakeFault(EngineCall kind, bool after_effect);
+  std::optional<ChosenFault> TakeStreamFault(const ReplicaRef& replica, std::uint64_t bytes);
+  void Moment(StreamMoment moment, const ReplicaRef& replica);
+  Status Send(const CallContext& call, const ReplicaRef& replica, Bytes body,
+              const StreamLimits& limits, ByteSink& sink, CaptureObserver* observer);
+  Status DrainQueue(const CallContext& call, const ReplicaRef& replica, const StreamLimits& limits);
+
+  // --- state, all under the lock ---
+
+  /// Applies states whose time has come.
+  void Settle();
+  std::string NewUuid();
+  SimCollection& Must(const std::string& collection);
+  SimReplica& Must(const ReplicaRef& replica);
+  Result<SimCollection*> FindCollection(const std::string& name);
+  /// kUnavailable when the peer is dead, kNotFound when it has no such replica.
+  Result<SimReplica*> FindReplica(const ReplicaRef& replica);
+  Status CheckPeer(PeerId peer) const;
+  Status CheckAllowed(Purpose purpose) const;
+  void MakeReplica(SimCollection& collection, ShardId shard, PeerId peer, ReplicaState state);
+  void PlaceShard(SimCollection& collection, ShardId shard, const std::optional<ShardKey>& key,
+                  std::uint32_t replicas, const std::vector<PeerId>& pool, std::size_t turn);
+  std::vector<PeerId> PeersByLoad() const;
+  /// The shard that owns an id: within its key's shards.
+  static ShardId Owner(const SimCollection& collection, const std::optional<ShardKey>& key,
+                       const qdrant::PointId& id);
+  void Insert(SimReplica& replica, const qdrant::PointId& id, std::string point_json);
+  void Remove(SimReplica& replica, const qdrant::PointId& id);
+  void DeleteEverywhere(SimShard& shard, const qdrant::PointId& id);
+  Topology Snapshot();
+  Collection Describe(const std::string& name, const SimCollection& collection) const;
+  ScriptedImage ImageOf(const ReplicaRef& replica, SimReplica& from, bool with_log);
+};
+
+/// True for the states that take writes (reference 3.8).
+bool TakesWrites(ReplicaState state);
+
+}  // namespace holdfast::testing
