@@ -40,6 +40,6 @@ foreach(SOURCE IN LISTS FUZZ_SOURCES)
   endif()
   add_test(NAME fuzz.${NAME} COMMAND ${TARGET}
     -runs=${HOLDFAST_FUZZ_RUNS} -max_total_time=${HOLDFAST_FUZZ_SECONDS} -timeout=10 -rss_limit_mb=1024
-    -print_final_stats=0 -verbosity=0 "-artifact_prefix=${FOUND}/crash-" "${FOUND}" ${SEEDS})
+    -print_final_stats=0 -verbosity=0 "-artifact_prefix=${CMAKE_BINARY_DIR}/" "${FOUND}" ${SEEDS})
   set_tests_properties(fuzz.${NAME} PROPERTIES LABELS fuzz TIMEOUT 300)
 endforeach()

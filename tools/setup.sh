@@ -150,7 +150,9 @@ setup_versitygw() {
       return 1
     fi
     mv "$work/versitygw" "$folder/versitygw"
-    rm -rf "$work"
+    # Neither the modules nor a Go fetched for this are needed again.
+    chmod -R u+w "$work"
+    rm -rf "$work" "$CACHE"/go-????????????
   fi
   mkdir -p "$CACHE/bin"
   [[ "$(readlink "$CACHE/bin/versitygw")" == "$folder/versitygw" ]] ||
