@@ -76,9 +76,8 @@ choose() {
       unit | link) REGEXES+=("^$name\\.") ALL_TARGETS=1 ;;
       lint | lint.*) REGEXES+=("^$name") ;;
       fuzz | fuzz.*) FUZZ="^$name" ;;
-      python) PYTESTS+=("${PYTHON_SUITES[@]}") ALL_TARGETS=1 ;;
-      tests/*)
-        PYTESTS+=("$name")
+      python | tests/*)
+        if [[ "$name" == python ]]; then PYTESTS+=("${PYTHON_SUITES[@]}"); else PYTESTS+=("$name"); fi
         has_target holdfast && TARGETS+=(holdfast)
         ;;
       unit.* | link.*)
