@@ -348,7 +348,6 @@ TRANSFERS = (
     Rule("result.shard_transfers.[].method", FREE, "which run still; see the check"),
     Rule("result.shard_transfers.[].comment", FREE, "how far it is; see the check"),
     Rule("result.local_shards", ANY, "a replica that was moved is gone; see the check"),
-    Rule("result.remote_shards", UNORDERED, "a map"),
 )
 rules([(2, 35)], *TRANSFERS)
 
@@ -622,6 +621,7 @@ rules(
     Rule("result.collections.big2", OPTIONAL, "made by steps that were not recorded"),
     Rule("result.collections.*.shards.[].replicas", UNORDERED, "a map"),
     Rule("result.collections.big.shards.[].replicas.[].num_points", FREE, "big is smaller here"),
+    Rule(f"{REPLICA}.total_optimized_points", FREE, "how the optimizer worked"),
     Rule(f"{REPLICA}.num_vectors", FREE, "counts vectors of deleted points until optimized"),
     Rule(f"{REPLICA}.num_vectors_by_name.*", FREE, "as num_vectors"),
     Rule(f"{REPLICA}.vectors_size_bytes", FREE, "estimated from the segments"),

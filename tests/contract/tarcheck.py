@@ -193,6 +193,28 @@ def check_collection_snapshot(data: bytes, local: set[int], shards: int) -> list
     return wrong
 
 
+def subtar(data: bytes, prefix: str) -> bytes:
+    """A tar of the entries below `prefix`, without it: one shard of a collection snapshot."""
+    out = b""
+    for entry in read(data).entries:
+        if not entry.name.startswith(prefix) or entry.name == prefix:
+            continue
+        # The headers of an entry: perhaps a long name, its own, perhaps a sparse map.
+        at = entry.begin
+        if chr(data[at + 156]) == "L":
+            size = _number(data[at + 124 : at + 136])
+            at += BLOCK + (size + BLOCK - 1) // BLOCK * BLOCK
+        header = bytearray(data[at : at + BLOCK])
+        name = entry.name[len(prefix) :].encode()
+        if len(name) > 100:
+            raise ValueError(f"the name {entry.name} is too long to be shortened")
+        header[:100] = name.ljust(100, b"\0")
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        out += bytes(header) + data[at + BLOCK : entry.end]
+    return out + bytes(2 * BLOCK)
+
+
 def cut_before(data: bytes, name: str) -> bytes:
     """The tar up to the entry `name`, which is left out with all that follows."""
     for entry in read(data).entries:
