@@ -1,0 +1,52 @@
+// A fence made of the user's freeze and thaw hooks, with a watchdog process that thaws even when
+// this process is killed.
+
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "ops/fence.h"
+
+namespace holdfast {
+
+struct HookFenceOptions {
+  std::string freeze;
+  std::string thaw;
+  /// Writers are released after this at the latest, counted from before the freeze.
+  Duration limit = std::chrono::seconds(60);
+  /// The program that is started as watchdog with the one argument kWatchdogCommand; empty: this
+  /// one.
+  std::string program;
+};
+
+/// Hidden command of the program: RunWatchdog().
+inline constexpr const char* kWatchdogCommand = "__thaw-watchdog";
+
+/// Thaw runs in one place only: the watchdog. It is started before the freeze hook runs, in a
+/// session of its own so that Ctrl-C does not reach it, and thaws when told to, when the limit has
+/// passed, or when its pipe to this process closes (also after kill -9).
+class HookFence final : public Fence {
+ public:
+  HookFence(HookFenceOptions options, Clock& clock);
+  ~HookFence() override;
+  HookFence(const HookFence&) = delete;
+  HookFence& operator=(const HookFence&) = delete;
+
+  Status Freeze(const CallContext& call) override;
+  Status Thaw(const CallContext& call) override;
+
+ private:
+  class Watchdog;
+  const HookFenceOptions options_;
+  Clock& clock_;
+  std::unique_ptr<Watchdog> watchdog_;
+};
+
+/// The watchdog's main: reads its orders from standard input, answers on standard output. Returns
+/// the process's exit status.
+int RunWatchdog();
+
+}  // namespace holdfast
