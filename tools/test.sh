@@ -78,7 +78,7 @@ choose() {
       fuzz | fuzz.*) FUZZ="^$name" ;;
       python | tests/*)
         if [[ "$name" == python ]]; then PYTESTS+=("${PYTHON_SUITES[@]}"); else PYTESTS+=("$name"); fi
-        has_target holdfast && TARGETS+=(holdfast)
+        if has_target holdfast; then TARGETS+=(holdfast); fi
         ;;
       unit.* | link.*)
         target="${name#*.}_test"
@@ -90,7 +90,7 @@ choose() {
         has_target "${name}_test" || has_target "${name}_linktest" ||
           die "no module, group, ctest entry or tests/ path is called $name; see ./dev help"
         for target in "${name}_test" "${name}_linktest"; do
-          has_target "$target" && TARGETS+=("$target")
+          if has_target "$target"; then TARGETS+=("$target"); fi
         done
         REGEXES+=("^(unit|link)\\.$name\$")
         ;;
