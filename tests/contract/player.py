@@ -182,9 +182,9 @@ class Player:
         if placement:
             self.arrange(name, placement)
 
-    def placement(self, name: str) -> dict[int, dict[int, str]]:
-        """Shard -> node -> state of the replica."""
-        view = self.call("GET", f"/collections/{quote(name)}/cluster", node=self.alive[0])
+    def placement(self, name: str, node: int = 0) -> dict[int, dict[int, str]]:
+        """Shard -> node -> state of the replica, as one node sees it."""
+        view = self.call("GET", f"/collections/{quote(name)}/cluster", node=node)
         found: dict[int, dict[int, str]] = {}
         here = self.peer_ids.index(view["peer_id"])
         for shard in view["local_shards"]:
@@ -199,10 +199,11 @@ class Player:
         return self.call("GET", f"/collections/{quote(name)}/cluster")["shard_transfers"]
 
     def wait_active(self, name: str, seconds: float = 60.0) -> None:
-        """Waits until nothing is transferred and every replica is Active."""
+        """Waits until nothing is transferred and, for every living peer, all replicas are Active."""
 
         def done() -> bool:
-            states = [s for nodes in self.placement(name).values() for s in nodes.values()]
+            views = [self.placement(name, node) for node in self.alive]
+            states = [state for view in views for on in view.values() for state in on.values()]
             return not self.transfers(name) and all(state == "Active" for state in states)
 
         wait_for(f"{name} to be Active everywhere", done, seconds)
@@ -215,6 +216,16 @@ class Player:
             lambda: all(self.call("GET", path, node=n)["status"] == "green" for n in self.alive),
             seconds,
         )
+
+    def wait_consensus(self) -> None:
+        """Waits until every living peer has committed what node 0 has."""
+
+        def agreed() -> bool:
+            views = [self.call("GET", "/cluster", node=node)["raft_info"] for node in self.alive]
+            return len({view["commit"] for view in views}) == 1
+
+        wait_for("the peers to agree", agreed, 30)
+        time.sleep(0.2)  # What is committed is applied a moment later.
 
     def arrange(self, name: str, wanted: dict[int, list[int]]) -> None:
         """Moves replicas until they lie on the wanted nodes, as in the record."""

@@ -511,6 +511,25 @@ def fence_is_up(player: Player) -> None:
     time.sleep(0.2)
 
 
+# The answer is that of the replica here, or of another one through gRPC, which wraps its text: of
+# both kinds one was recorded and the other seen on a real server in a later run.
+rules([(3, 4), (3, 7)], Rule("status.error", ANY, "wrapped by gRPC or not; see the check"))
+
+
+@check((3, 4), (3, 7))
+def rate_limit_is_told(player: Player, answer: Answer) -> list[str]:
+    limited = "Rate limiting exceeded: "
+    text = (
+        f"{limited}Write rate limit exceeded, request larger than rate limiter capacity, "
+        "please try to split your request"
+    )
+    code = "code: 'Some resource has been exhausted'"
+    error = answer.json()["status"]["error"]
+    if error in (text, f'{limited}{code}, message: "{text}"'):
+        return []
+    return [f"the message is {error!r}"]
+
+
 @before((3, 13))
 def fill_tenants(player: Player) -> None:
     for key in ("acme", "globex", 42):
@@ -571,6 +590,12 @@ def migration_is_done(player: Player) -> None:
     wait_for("the migration of rs2", lambda: not player.transfers("rs2"), 60)
 
 
+@before((4, 6), (4, 7))
+def read_ring_is_committed_everywhere(player: Player) -> None:
+    """A peer that learns of it during its clean-up cancels that: 500, "please try again"."""
+    player.wait_consensus()
+
+
 @before((4, 10))
 def rs2_is_idle(player: Player) -> None:
     player.wait_active("rs2")
@@ -612,7 +637,31 @@ rules(
     [(5, 0)],
     Rule(f"{FAILURES}.count", FREE, "failures so far"),
     Rule(f"{FAILURES}.latest_error_timestamp", FREE, "a time"),
+    Rule(f"{FAILURES}.latest_error", FREE, "how the connection broke; see the check"),
 )
+
+
+@check((5, 0))
+def failure_says_where(player: Player, answer: Answer) -> list[str]:
+    """The end of the text depends on how the connection broke: two forms were seen."""
+    failures = answer.json()["result"]["message_send_failures"]
+    start = "Error in closure supplied to transport channel pool: code: '"
+    texts = [told["latest_error"] for told in failures.values()]
+    return [f"latest_error is {text!r}" for text in texts if not text.startswith(start)]
+
+
+rules([(5, 5)], Rule("status.error", ANY, "how the connection broke; see the check"))
+
+
+@check((5, 5))
+def read_failure_is_told(player: Player, answer: Answer) -> list[str]:
+    error = answer.json()["status"]["error"]
+    start = (
+        "Service internal error: 1 of 1 read operations failed:\n  Service internal error: Tonic "
+        "status error: code: 'The service is currently unavailable', message: \""
+    )
+    return [] if error.startswith(start) else [f"the message is {error!r}"]
+
 
 REPLICA = "result.collections.*.shards.[].replicas.[]"
 rules(
