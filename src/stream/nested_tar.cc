@@ -82,7 +82,9 @@ class SegmentTar final : public TarVisitor {
   }
   Status End(const CallContext& call, std::uint64_t real_size) {
     HF_RETURN_IF_ERROR(Hole(call, real_size));
-    HF_RETURN_IF_ERROR(reader_.Finish());
+    // The outer header says how long the inner tar is, and the two files that Done() wants are
+    // written last.
+    HF_RETURN_IF_ERROR(reader_.Finish(TarReader::Marker::kOptional));
     return check_.Done();
   }
 

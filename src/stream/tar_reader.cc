@@ -39,6 +39,9 @@ struct TarReader::State {
   Error Bad(std::string what, std::uint64_t at) const {
     return Bad(Error(ErrorCode::kDataLoss, std::move(what)), at);
   }
+  bool at_boundary() const {
+    return phase == Phase::kHeaders && parser.at_boundary() && partial_size == 0;
+  }
   Status CheckEnd() const;
 
   TarVisitor& visitor;
@@ -182,9 +185,8 @@ Status TarReader::State::CheckEnd() const {
               " bytes of the entry";
       break;
     case Phase::kHeaders:
-      where = parser.at_boundary() && partial_size == 0
-                  ? "at an entry boundary without an end marker"
-                  : "inside the headers of an entry";
+      where = at_boundary() ? "at an entry boundary without an end marker"
+                            : "inside the headers of an entry";
       break;
   }
   return Bad("the tar breaks off " + where, offset);
@@ -206,10 +208,11 @@ Status TarReader::Write(const CallContext& call, ByteView slice) {
   return {};
 }
 
-Result<TarEnd> TarReader::Finish() {
+Result<TarEnd> TarReader::Finish(Marker marker) {
   const State& state = *state_;
   if (state.error) return *state.error;
-  HF_RETURN_IF_ERROR(state.CheckEnd());
+  const bool ended = marker == Marker::kOptional && state.at_boundary();
+  if (!ended) HF_RETURN_IF_ERROR(state.CheckEnd());
   TarEnd end = state.end;
   end.bytes = state.offset;
   return end;

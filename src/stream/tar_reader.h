@@ -33,8 +33,8 @@ struct TarEnd {
   std::uint64_t entries = 0;
   /// All bytes of the tar, marker and zeros behind it included.
   std::uint64_t bytes = 0;
-  /// Zero bytes behind the last entry, the marker of 1,024 included: what is to be written behind
-  /// the entries to get the same tar again.
+  /// Zero bytes behind the last entry, the marker of 1,024 included (0 without one): what is to be
+  /// written behind the entries to get the same tar again.
   std::uint64_t zero_bytes = 0;
 };
 
@@ -53,9 +53,16 @@ class TarReader final : public ByteSink {
   /// The next slice. After an error every later call returns that error again.
   Status Write(const CallContext& call, ByteView slice) override;
 
+  enum class Marker {
+    /// Two zero blocks: what a stream must end with.
+    kNeeded,
+    /// An entry boundary is enough. For a tar whose length is known from outside: the segment tars
+    /// inside of a stored snapshot have no marker (Qdrant drops their writer without finishing it).
+    kOptional,
+  };
   /// To be called once at the end of the input. kDataLoss, saying where exactly, unless the end
-  /// marker (two zero blocks) was seen at an entry boundary; or the error of an earlier Write.
-  Result<TarEnd> Finish();
+  /// marker was seen at an entry boundary; or the error of an earlier Write.
+  Result<TarEnd> Finish(Marker marker = Marker::kNeeded);
 
   /// True once the end marker has been seen; all that may still come is zeros.
   bool ended() const noexcept;
