@@ -326,6 +326,10 @@ class MysqlConnector final : public Connector {
 
 }  // namespace
 
+std::unique_ptr<Connector> MakeMysqlConnector(MysqlOptions options, Clock& clock) {
+  return std::make_unique<MysqlConnector>(std::move(options), clock);
+}
+
 Fault MysqlFault(unsigned code, std::string_view sqlstate) noexcept {
   switch (code) {
     case 1020:  // Record has changed since last read (MariaDB's snapshot isolation).

@@ -165,17 +165,17 @@ struct JobFilter {
 
 /// What a running job learns about itself; a member that is not set stays as it is.
 struct JobUpdate {
-  std::optional<std::string> subject;
-  std::optional<std::string> plan_json;
+  std::optional<std::string> subject{};
+  std::optional<std::string> plan_json{};
 };
 
 /// How a job ended.
 struct JobOutcome {
   /// One of the final states.
   JobState state = JobState::kFailed;
-  std::string result_json;
+  std::string result_json{};
   /// Required unless the state is kComplete.
-  std::string error_json;
+  std::string error_json{};
 };
 
 enum class StepState { kComplete, kFailed };
@@ -188,7 +188,7 @@ struct StepRecord {
   /// The attempt of the job in which it ended. Set by the catalog, ignored on the way in.
   std::uint32_t attempt = 0;
   /// Complete: what a resumed job needs of it. Failed: {"code","message","hint"}. Empty in listings.
-  std::string detail_json;
+  std::string detail_json{};
   /// By the database's clock. Set by the catalog, ignored on the way in.
   WallTime ended_at{};
 };
