@@ -37,7 +37,9 @@ class Consensus:
         self._log.close()
 
     def catch_up(self):
-        """Applies what others have written."""
+        """Applies what others have written, unless this node is cut off."""
+        if self.frozen:
+            return
         ops = self._log.read_new()
         for op in ops:
             self._apply(op)
@@ -54,7 +56,7 @@ class Consensus:
 
     async def _follow(self):
         while True:
-            if not self.frozen and self._log.has_news():
+            if self._log.has_news():
                 self.catch_up()
             await asyncio.sleep(POLL_SECONDS)
 

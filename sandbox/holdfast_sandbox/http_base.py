@@ -171,6 +171,21 @@ async def errors_middleware(request, handler):
         return failure(request, errors.service_error(f"{type(error).__name__}: {error}"))
 
 
+def stats_middleware(node):
+    """Counts answers by route for the telemetry."""
+
+    @web.middleware
+    async def middleware(request, handler):
+        started = time.perf_counter()
+        response = await handler(request)
+        resource = request.match_info.route.resource
+        if resource is not None:
+            node.requests.note(f"{request.method} {resource.canonical}", response.status, started)
+        return response
+
+    return middleware
+
+
 def fault_middleware(node):
     """Plays the faults `error` and `delay` on matching requests."""
 

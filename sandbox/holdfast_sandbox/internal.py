@@ -1,5 +1,7 @@
 """The port between peers: calls that nodes make to each other, without keys (reference 0.2)."""
 
+import time
+
 import orjson
 from aiohttp import web
 
@@ -21,7 +23,9 @@ def _collection(node, uuid):
     return found
 
 
-async def ping(node, _body):
+async def ping(node, body):
+    if body.get("catch_up"):
+        node.consensus.catch_up()
     return {"commit": node.state.commit, "peer_id": node.peer_id}
 
 
@@ -81,9 +85,12 @@ def application(node):
     control.register(app, node, keys=False)
 
     async def call(request):
-        handler = CALLS[request.match_info["call"]]
+        name = request.match_info["call"]
+        handler, started = CALLS[name], time.perf_counter()
         try:
-            return _answer(await handler(node, orjson.loads(await request.read())))
+            result = await handler(node, orjson.loads(await request.read()))
+            node.calls.note(f"/sandbox.Internal/{name}", 0, started)
+            return _answer(result)
         except ApiError as error:
             return web.Response(body=orjson.dumps({"error": error.to_wire()}))
         except PeerUnavailable as error:

@@ -17,6 +17,7 @@ from .optimizer import Optimizers, tidy
 from .peers import Peers
 from .reading import Reader
 from .replication import Writer
+from .requests import RequestStats
 from .shard import LocalShard
 from .snapshots import wait_queue
 from .strict import RateLimits
@@ -53,6 +54,8 @@ class Node:
         self.reader = Reader(self)
         self.writer = Writer(self)
         self.rate_limits = RateLimits()
+        self.requests = RequestStats()
+        self.calls = RequestStats()  # Those between peers.
         self.ready = False
         self.telemetry_seconds = 2.0  # A peer that needs longer is shown as not responsive.
         self.snapshot_creations = {}

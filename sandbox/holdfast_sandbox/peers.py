@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import errno
 import time
 
 import aiohttp
@@ -13,6 +14,7 @@ CONNECT_SECONDS = 1.0
 CALL_SECONDS = 20.0  # A peer that needs longer counts as dead; the engine's longest stop is shorter.
 SEND_SECONDS = 120.0  # A target answers when it has unpacked and loaded the whole shard.
 PING_SECONDS = 1.0
+SILENT_PINGS = 4  # So many calls in a row without an answer in time make a peer dead.
 PING_EVERY = 0.5
 
 
@@ -22,6 +24,17 @@ def now_text():
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
 
 
+def _transport_error(uri):
+    """The text of a failed message between peers (transcript 5)."""
+    address = uri.removeprefix("http://").rstrip("/")
+    source = f"Os {{ code: {errno.ECONNREFUSED}, kind: ConnectionRefused, message: \"Connection refused\" }}"
+    return (
+        "Error in closure supplied to transport channel pool: code: 'The service is currently "
+        "unavailable', message: \"tcp connect error\", source: tonic::transport::Error(Transport, "
+        f"ConnectError(ConnectError(\"tcp connect error\", {address}, {source})))"
+    )
+
+
 class Peers:
     """All calls to other nodes, and who answered last."""
 
@@ -29,6 +42,7 @@ class Peers:
         self._node = node
         self._session = None
         self._task = None
+        self._silent = {}  # peer id -> calls in a row that it did not answer in time.
         self.alive = {}  # peer id -> whether the last call or ping was answered.
         self.failures = {}  # address -> {"count", "latest_error", "latest_error_timestamp"}.
 
@@ -79,8 +93,13 @@ class Peers:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             self._failed(peer, uri, error)
             raise PeerUnavailable(uri, str(error) or type(error).__name__) from error
-        self.alive[peer] = True
+        self._answered(peer, uri)
         return raw
+
+    def _answered(self, peer, uri):
+        self.alive[peer] = True
+        self._silent.pop(peer, None)
+        self.failures.pop(uri, None)
 
     async def send_body(self, peer, path, body):
         """Posts a long body; only a connection that stands still counts as dead."""
@@ -97,25 +116,33 @@ class Peers:
         return answer["result"]
 
     def _failed(self, peer, uri, error):
-        self.alive[peer] = False
+        """A refused call means a dead peer; a silent one may be busy with a long call of the engine."""
+        self._silent[peer] = self._silent.get(peer, 0) + 1
+        refused = not isinstance(error, asyncio.TimeoutError)
+        if refused or self._silent[peer] >= SILENT_PINGS:
+            self.alive[peer] = False
         entry = self.failures.setdefault(uri, {"count": 0})
         entry["count"] += 1
-        # The beginning of the text is that of transcript 5.
-        entry["latest_error"] = (
-            "Error in closure supplied to transport channel pool: code: 'The service is currently "
-            f"unavailable', message: \"{error}\""
-        )
+        entry["latest_error"] = _transport_error(uri)
         entry["latest_error_timestamp"] = now_text()
 
-    async def ping(self, peer, timeout=PING_SECONDS):
+    async def ping(self, peer, catch_up=False):
         """Asks a peer for its view; None when it does not answer in time."""
         try:
-            return await self.call(peer, "/internal/ping", {}, timeout)
+            return await self.call(peer, "/internal/ping", {"catch_up": catch_up}, PING_SECONDS)
         except (PeerUnavailable, ApiError):
             return None
 
     async def ping_all(self):
         await asyncio.gather(*(self.ping(p) for p in self.others()))
+
+    async def seen_by_all(self):
+        """Lets living peers catch up with the log, so that a client may go to any of them next.
+
+        Changes of a configuration do not wait for it: on the real cluster they take effect on other
+        peers a little later than the call returns (measured 20).
+        """
+        await asyncio.gather(*(self.ping(p, catch_up=True) for p in self.others() if self.is_alive(p)))
 
     async def _ping_forever(self):
         while True:

@@ -1,18 +1,17 @@
 """Where new shards go."""
 
 
-def least_loaded(state, peers, shard_count, replicas, chance):
-    """Shard id -> peers, on the peers with the fewest shards, ties by chance (reference 2.3)."""
+def least_loaded(peers, shard_count, replicas, chance):
+    """Shard id -> peers, so that all peers hold the same number of shards of this collection.
+
+    The server counts the shards of this collection only, with one random bias a peer for ties
+    (lib/storage/src/content_manager/shard_distribution.rs; transcript 5 shows one shard a peer).
+    """
     load = {p: 0 for p in peers}
-    for collection in state.collections.values():
-        for shard in collection.shards.values():
-            for peer in shard.replicas:
-                if peer in load:
-                    load[peer] += 1
+    bias = {p: chance.random() for p in peers}
     placed = []
     for shard_id in range(shard_count):
-        order = sorted(load, key=lambda p: (load[p], chance.random()))
-        chosen = order[: min(replicas, len(order))]
+        chosen = sorted(load, key=lambda p: (load[p], bias[p]))[: min(replicas, len(load))]
         for peer in chosen:
             load[peer] += 1
         placed.append({"id": shard_id, "peers": chosen})

@@ -26,6 +26,7 @@ async def delete_peer(node, request):
         raise ApiError(400, f'Path deserialize error: can not parse "{text}" to a u64')
     op = {"op": "remove_peer", "peer": int(text), "force": request.query.get("force") == "true"}
     await node.consensus.propose(op, consensus_timeout(request))
+    await node.peers.seen_by_all()
     return envelope(request, True)
 
 
@@ -83,6 +84,7 @@ async def change_cluster(node, request):
         raise errors.bad_json("data did not match any variant of untagged enum ClusterOperations")
     [(name, args)] = body.items()
     await CLUSTER_OPERATIONS[name](node, collection, args or {}, consensus_timeout(request))
+    await node.peers.seen_by_all()
     return envelope(request, True)
 
 

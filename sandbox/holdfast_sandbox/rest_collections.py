@@ -1,6 +1,5 @@
 """Collections, payload indexes, aliases and shard keys (reference 2)."""
 
-import asyncio
 import uuid as uuidlib
 
 from . import collection_info, defaults, errors
@@ -35,9 +34,8 @@ async def create_collection(node, request):
         config = defaults.new_config(body, max(1, len(state.peers)))
         params = config["params"]
         custom = params.get("sharding_method") == "custom"
-        # Dead peers get shards like the others (measured 18).
         count = 0 if custom else params["shard_number"]
-        shards = least_loaded(state, state.peers, count, params["replication_factor"], node.random)
+        shards = least_loaded(state.peers, count, params["replication_factor"], node.random)
         made = {"op": "create_collection", "collection": name, "uuid": str(uuidlib.uuid4())}
         return {**made, "config": config, "shards": shards}
 
@@ -57,21 +55,7 @@ async def _wait_active(node, uuid, timeout, shard_ids=None):
         return all(state_ != "Initializing" for s in shards for state_ in s.replicas.values())
 
     if await node.consensus.wait_until(ready, timeout):
-        await seen_by_all(node)
-
-
-async def seen_by_all(node, timeout=2.0):
-    """Waits until living peers have applied what this node has, so that a client may go anywhere."""
-    commit = node.state.commit
-
-    async def one(peer):
-        for _ in range(int(timeout / 0.01)):
-            answer = await node.peers.ping(peer)
-            if answer is None or answer["commit"] >= commit:
-                return
-            await asyncio.sleep(0.01)
-
-    await asyncio.gather(*(one(p) for p in node.peers.others() if node.peers.is_alive(p)))
+        await node.peers.seen_by_all()
 
 
 async def get_collection(node, request):
@@ -106,7 +90,7 @@ async def delete_collection(node, request):
     if name not in node.state.collections:
         return envelope(request, False)
     await node.consensus.propose({"op": "delete_collection", "collection": name}, consensus_timeout(request))
-    await seen_by_all(node)
+    await node.peers.seen_by_all()
     return envelope(request, True)
 
 
@@ -181,6 +165,7 @@ async def change_aliases(node, request):
         if len(action) != 1 or next(iter(action)) not in ("create_alias", "delete_alias", "rename_alias"):
             raise errors.bad_json("data did not match any variant of untagged enum AliasOperations")
     await node.consensus.propose({"op": "aliases", "actions": actions}, consensus_timeout(request))
+    await node.peers.seen_by_all()
     return envelope(request, True)
 
 
@@ -212,12 +197,12 @@ async def create_shard_key(node, collection, body, timeout):
         if not now.custom_sharding:
             raise errors.bad_request("Shard Key cannot be created with Auto sharding method")
         if now.shards_of_key(key):
-            raise errors.bad_request(f"Sharding key {key} already exists")
+            raise errors.bad_request(f"Sharding key {_shown(key)} already exists for collection {name}")
         params = now.config["params"]
         initial = body.get("initial_state")
         if initial not in (None, "Active", "Partial"):
             raise errors.bad_request(f"Initial state cannot be {initial}, only Active or Partial are allowed")
-        pool = _pool(state, body.get("placement"))
+        pool = _pool(state, key, body.get("placement"))
         factor = body.get("replication_factor") or (1 if initial else params["replication_factor"])
         count = body.get("shards_number") or params["shard_number"]
         first = max(now.shards, default=0) + 1
@@ -229,14 +214,20 @@ async def create_shard_key(node, collection, body, timeout):
     await _wait_active(node, collection.uuid, timeout, {s["id"] for s in op["shards"]})
 
 
-def _pool(state, placement):
+def _shown(key):
+    """A shard key in an error text: as JSON would have it."""
+    return f'"{key}"' if isinstance(key, str) else str(key)
+
+
+def _pool(state, key, placement):
     if placement is None:
         return list(state.peers)
     if not placement:
-        raise errors.bad_request("Shard key placement cannot be empty. If you want to use random placement, do not specify placement")
-    unknown = [p for p in placement if p not in state.peers]
-    if unknown:
-        raise errors.bad_request(f"Shard key placement contains unknown peers: {unknown}")
+        advice = "If you want to use random placement, do not specify placement"
+        raise errors.bad_request(f"Sharding key {_shown(key)} placement cannot be empty. {advice}")
+    for peer in placement:
+        if peer not in state.peers:
+            raise errors.bad_request(f"Peer {peer} does not exist")
     return placement
 
 
@@ -254,11 +245,11 @@ async def drop_shard_key(node, collection, body, timeout):
         if not now.custom_sharding:
             raise errors.bad_request("Shard Key cannot be created with Auto sharding method")
         if not now.shards_of_key(key):
-            raise errors.bad_request(f"Sharding key {key} does not exist")
+            raise errors.bad_request(f"Sharding key {_shown(key)} does not exist for collection {now.name}")
         return {"op": "drop_shard_key", "collection": now.name, "uuid": now.uuid, "key": key}
 
     await node.consensus.propose(make, timeout)
-    await seen_by_all(node)
+    await node.peers.seen_by_all()
 
 
 async def optimizations(node, request):

@@ -1,5 +1,6 @@
 """Service calls: version, health, metrics, issues."""
 
+import orjson
 from aiohttp import web
 
 from . import COMMIT, VERSION, http_base, metrics, telemetry
@@ -7,7 +8,8 @@ from . import COMMIT, VERSION, http_base, metrics, telemetry
 
 async def root(_node, _request):
     """Bare JSON without an envelope (transcript 1)."""
-    return web.json_response({"title": "qdrant - vector search engine", "version": VERSION, "commit": COMMIT})
+    body = orjson.dumps({"title": "qdrant - vector search engine", "version": VERSION, "commit": COMMIT})
+    return web.Response(body=body, content_type="application/json")
 
 
 async def healthz(_node, _request):

@@ -68,7 +68,7 @@ async def partial_create(node, request):
     collection, shard = _shard(node, request)
     asked = await _asked_manifest(request)
     if asked and asked == shard.manifest():
-        return web.Response(status=304)
+        return web.Response(status=304, headers={"Content-Type": "text/plain; charset=utf-8"})
 
     def build(cut, replicas):
         seed = node.random.getrandbits(32)
@@ -88,8 +88,8 @@ async def _asked_manifest(request):
     for name, segment in asked.items():
         if not isinstance(segment, dict):
             kind = f"integer `{segment}`" if isinstance(segment, int) else type(segment).__name__
-            at = len(orjson.dumps({name: segment}))
-            text = f"invalid type: {kind}, expected struct SegmentManifest at line 1 column {at + 1}"
+            at = len(orjson.dumps({name: segment})) + 1  # After the blank that JSON writers put.
+            text = f"invalid type: {kind}, expected struct SegmentManifest at line 1 column {at - 1}"
             raise errors.bad_json(text)
     return asked
 

@@ -19,7 +19,7 @@ KEEP_ALIVE_SECONDS = 5  # Idle pooled connections are closed after 5 s (referenc
 
 def rest_application(node):
     """The application behind the REST port."""
-    middlewares = [http_base.errors_middleware, http_base.fault_middleware(node)]
+    middlewares = [http_base.stats_middleware(node), http_base.errors_middleware, http_base.fault_middleware(node)]
     app = web.Application(client_max_size=http_base.BODY_LIMIT, middlewares=middlewares)
     routes = http_base.Routes()
     for module in (rest_service, rest_cluster, rest_collections, rest_points, rest_snapshots, rest_sandbox):

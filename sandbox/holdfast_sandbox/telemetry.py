@@ -7,8 +7,29 @@ import os
 from . import VERSION, errors
 from .defaults import vector_params
 from .peers import now_text
+from .requests import memory
 
 _STATUS_WORKING = "working"
+# What the server says about its build and its settings (transcript 1).
+_APP = {
+    "name": "qdrant",
+    "version": VERSION,
+    "features": {
+        "debug": False, "service_debug_feature": False, "recovery_mode": False, "gpu": False,
+        "rocksdb": False, "staging": False,
+    },
+    "runtime_features": {
+        "all": False, "incremental_hnsw_building": True, "appendable_quantization": True,
+        "single_file_mmap_vector_storage": False,
+    },
+    "low_memory_mode": "disabled",
+    "hnsw_global_config": {"healing_threshold": 0.3},
+}  # fmt: skip
+_CLUSTER_CONFIG = {
+    "grpc_timeout_ms": 60000,
+    "p2p": {"connection_pool_size": 2},
+    "consensus": {"max_message_queue_size": 100, "tick_period_ms": 100, "bootstrap_timeout_sec": 15},
+}
 
 
 def leader(node):
@@ -108,10 +129,8 @@ async def cluster_telemetry(node, timeout):
     collections = {c.name: _collection(node, c, reports) for c in node.state.collections.values()}
     peers = {}
     for peer, known in node.state.peers.items():
-        entry = {"uri": known["uri"], "responsive": peer in reports}
-        if peer in reports:
-            entry["details"] = reports[peer]["details"]
-        peers[str(peer)] = entry
+        details = reports.get(peer, {}).get("details")
+        peers[str(peer)] = {"uri": known["uri"], "responsive": peer in reports, "details": details}
     cluster = {"enabled": True, "number_of_peers": len(peers), "peers": peers}
     return {"collections": collections, "cluster": cluster}
 
@@ -161,11 +180,12 @@ def node_telemetry(node, level):
     if level >= 2:
         collections["collections"] = [_node_collection(node, c, level) for c in node.state.collections.values()]
         collections["snapshots"] = [_snapshot_counts(node, c) for c in node.state.collections.values()]
-    app = {"name": "qdrant", "version": VERSION, "startup": startup}
-    out = {"id": node.process_id, "app": app, "collections": collections}
+    out = {"id": node.process_id, "app": {**_APP, "startup": startup}, "collections": collections}
     if level >= 1:
         out["cluster"] = _node_cluster(node, level)
-    return out
+    calls = {"rest": {"responses": node.requests.shown()}, "grpc": {"responses": node.calls.shown()}}
+    out |= {"requests": calls, "memory": memory(), "hardware": {"collection_data": {}}}
+    return out | {"search_pool": {"mode": "high_io", "high_cpu_threads": 1, "high_io_threads": 1}}
 
 
 def _node_cluster(node, level):
@@ -179,7 +199,7 @@ def _node_cluster(node, level):
         "peer_id": node.peer_id,
         "consensus_thread_status": consensus_status(),
     }
-    out = {"enabled": True, "status": status}
+    out = {"enabled": True, "status": status, "config": _CLUSTER_CONFIG}
     if level >= 2:
         out["peers"] = {str(p): {"uri": v["uri"]} for p, v in node.state.peers.items()}
         out["peer_metadata"] = {str(p): {"version": VERSION} for p in node.state.peers}
