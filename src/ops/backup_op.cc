@@ -170,6 +170,17 @@ Result<BackupOutcome> BackupOp::Run(StepContext& context) {
                          {.purpose = "backup", .own = attempt.group, .relies_on = relies_on}));
   HF_TRY(attempt.writer, GroupWriter::Begin(call, parts_.repository, *attempt.intent, parts_.pool,
                                             options_.writer));
+  auto outcome = Take(context, attempt);
+  // From here on "nothing was changed, try later" would be wrong.
+  if (!outcome.ok() && (outcome.error().code() == ErrorCode::kUnavailable ||
+                        outcome.error().code() == ErrorCode::kBusy)) {
+    return std::move(outcome).error().As(ErrorCode::kAborted);
+  }
+  return outcome;
+}
+
+Result<BackupOutcome> BackupOp::Take(StepContext& context, Attempt& attempt) {
+  const CallContext& call = context.call();
   attempt.staged = NewStagedJournal(context);
   HF_RETURN_IF_ERROR(StoreAttachments(call, attempt));
   context.progress().BeginPhase("capture");

@@ -94,6 +94,7 @@ class BackupOp {
   struct Attempt;
 
   Result<BackupPreview> ObserveAndPlan(const CallContext& call, const BackupRequest& request);
+  Result<BackupOutcome> Take(StepContext& context, Attempt& attempt);
   Status ReadParents(const CallContext& call);
   Status RemoveLeftovers(StepContext& context);
   Status StoreAttachments(const CallContext& call, Attempt& attempt);

@@ -1,0 +1,670 @@
+#include "apps/holdfast/commands.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/size.h"
+#include "model/json.h"
+
+namespace holdfast {
+namespace {
+
+using Json = nlohmann::json;
+
+/// A subcommand with the options all of them share and an example in its help.
+CLI::App* Add(CLI::App& app, CommonOptions& options, const char* name, const char* what,
+              const std::string& example, bool changes) {
+  CLI::App* command = app.add_subcommand(name, what);
+  command->footer("Example:\n  " + example);
+  command->add_option(
+      "--config", options.config,
+      "Configuration file (default: ./holdfast.toml, then the user's config folder)");
+  command->add_option("--cluster", options.cluster, "Cluster of the configuration (the only one)");
+  command->add_option("--repository", options.repository,
+                      "Repository of the configuration (the only one)");
+  command->add_flag("--json", options.json, "One JSON object a line on standard output");
+  if (changes) {
+    command->add_flag("--dry-run", options.dry_run, "Say what would be done and change nothing");
+  }
+  return command;
+}
+
+/// Parses with `parse`, or makes it a usage error of the option.
+template <class Parse>
+CLI::Validator Valid(Parse parse, const char* type) {
+  return CLI::Validator(
+      [parse](std::string& text) {
+        const auto value = parse(text);
+        return value.ok() ? std::string() : value.error().message() + "; " + value.error().hint();
+      },
+      type);
+}
+
+/// 1234567 microseconds -> "1234.6 ms".
+std::string Milliseconds(std::int64_t microseconds) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f ms", static_cast<double>(microseconds) / 1000);
+  return text.data();
+}
+
+std::string Join(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+void PrintWarnings(Output& output, const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) output.OnWarning(warning);
+}
+
+// --- init, check, topology ---------------------------------------------------------------------
+
+Result<int> RunInit(CommandContext& context) {
+  HF_TRY(const InitReport report, context.service.Init(context.call, context.options.dry_run));
+  const bool sealed = report.encryption == "password";
+  context.output.Line((context.options.dry_run ? "would make" : "made") + std::string(" a ") +
+                      (sealed ? "repository with encryption" : "repository WITHOUT encryption") +
+                      " at " + report.url +
+                      (report.repository_id.empty() ? "" : ", id " + report.repository_id));
+  if (sealed) {
+    context.output.Line("Keep a copy of the password elsewhere: without it nobody can restore.");
+  }
+  context.output.Result("complete", {{"repository_id", report.repository_id},
+                                     {"url", report.url},
+                                     {"encryption", report.encryption},
+                                     {"dry_run", context.options.dry_run}});
+  return kExitDone;
+}
+
+Result<int> RunCheck(CommandContext& context) {
+  HF_TRY(const auto findings, context.service.Check(context.call));
+  Json list = Json::array();
+  Table table{{"CHECK", "RESULT", "DETAIL"}};
+  bool good = true;
+  for (const CheckFinding& finding : findings) {
+    const bool fails = !finding.ok && !finding.optional;
+    good = good && !fails;
+    table.push_back({finding.what,
+                     finding.ok ? "ok"
+                     : fails    ? "FAILED"
+                                : "missing, optional",
+                     finding.detail});
+    list.push_back({{"what", finding.what},
+                    {"ok", finding.ok},
+                    {"optional", finding.optional},
+                    {"detail", finding.detail}});
+  }
+  context.output.PrintTable(table);
+  context.output.Result(good ? "complete" : "failed", {{"findings", std::move(list)}});
+  return good ? kExitDone : kExitFailed;
+}
+
+void PrintTopology(Output& output, const Topology& topology) {
+  Table peers{{"PEER", "ADDRESS", "VERSION", "STATE"}};
+  for (const Peer& peer : topology.peers) {
+    peers.push_back({std::to_string(peer.id.value()), peer.url.empty() ? peer.p2p_uri : peer.url,
+                     peer.version, peer.answers ? "answers" : "does not answer: " + peer.trouble});
+  }
+  output.PrintTable(peers);
+  output.Line("");
+  Table collections{{"COLLECTION", "SHARDS", "REPLICAS", "POINTS", "ALIASES", "STATE"}};
+  for (const Collection& collection : topology.collections) {
+    std::size_t active = 0;
+    std::size_t all = 0;
+    for (const Shard& shard : collection.shards) {
+      all += shard.replicas.size();
+      active += static_cast<std::size_t>(
+          std::ranges::count(shard.replicas, ReplicaState::kActive, &Replica::state));
+    }
+    std::string state =
+        active == all ? "all replicas active"
+                      : std::to_string(active) + " of " + std::to_string(all) + " replicas active";
+    if (!collection.resharding.empty()) state += ", resharding";
+    if (!collection.transfers.empty()) state += ", transfer in progress";
+    collections.push_back({collection.name, std::to_string(collection.shards.size()),
+                           std::to_string(collection.replication_factor),
+                           FormatCount(collection.points), Join(collection.aliases), state});
+  }
+  output.PrintTable(collections);
+}
+
+Result<int> RunTopology(CommandContext& context) {
+  HF_TRY(const Topology topology, context.service.ReadTopology(context.call));
+  PrintTopology(context.output, topology);
+  context.output.Result("complete",
+                        {{"topology", Json::parse(TopologyToJson(topology), nullptr, false)}});
+  return kExitDone;
+}
+
+// --- backup ------------------------------------------------------------------------------------
+
+struct BackupFlags {
+  std::vector<std::string> collections;
+  std::string max_skew;
+  std::string settle = "10s";
+  std::string wait = "0s";
+  std::string mode = "auto";
+  bool skip_unhealthy = false;
+  bool allow_old = false;
+  std::vector<std::string> attach;
+};
+
+Result<BackupCommand> MakeBackupCommand(const BackupFlags& flags) {
+  BackupCommand command;
+  command.request.collections = flags.collections;
+  command.request.skip_unhealthy = flags.skip_unhealthy;
+  command.request.allow_old = flags.allow_old;
+  command.request.mode = flags.mode == "stream"   ? ModeChoice::kStream
+                         : flags.mode == "staged" ? ModeChoice::kStaged
+                                                  : ModeChoice::kAuto;
+  if (!flags.max_skew.empty()) {
+    HF_TRY(command.max_skew, ParseDuration(flags.max_skew));
+  }
+  HF_TRY(command.capture.settle, ParseDuration(flags.settle));
+  HF_TRY(command.wait, ParseDuration(flags.wait));
+  for (const std::string& text : flags.attach) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      return Error(ErrorCode::kInvalidArgument, "--attach " + text + " has no file",
+                   "write --attach access-policy=FILE");
+    }
+    command.attachments.push_back(
+        {.name = text.substr(0, equals), .path = text.substr(equals + 1)});
+  }
+  return command;
+}
+
+void PrintPlan(Output& output, const BackupPlan& plan) {
+  Table table{{"COLLECTION", "SHARD", "FROM PEER", "MODE", "WAVE", "PREDICTED"}};
+  for (const CaptureStep& step : plan.steps) {
+    table.push_back({step.collection, std::to_string(step.shard.value()),
+                     std::to_string(step.sources.front().value()),
+                     std::string(CaptureModeName(step.mode)), std::to_string(step.wave + 1),
+                     step.predicted_bytes == 0 ? "unknown" : FormatSize(step.predicted_bytes)});
+  }
+  output.PrintTable(table);
+  for (const SkippedCollection& skipped : plan.skipped) {
+    output.Line("skipped '" + skipped.name + "': " + skipped.reason);
+  }
+}
+
+void PrintBackup(Output& output, const BackupOutcome& outcome, Duration took) {
+  const GroupManifest& group = outcome.manifest;
+  Table table{{"COLLECTION", "SHARDS", "POINTS", "SIZE", "ALIASES"}};
+  for (const CollectionSummary& collection : group.collections) {
+    table.push_back({collection.name, std::to_string(collection.shards),
+                     FormatCount(collection.points), FormatSize(collection.tar_bytes),
+                     Join(collection.aliases)});
+  }
+  output.PrintTable(table);
+  output.Line("group " + group.id.value() +
+              " is complete: " + std::string(ConsistencyName(group.consistency)) + ", skew " +
+              Milliseconds(group.skew_us) + ", cut at " + FormatTime(group.cut_at));
+  output.Line("read " + FormatSize(group.bytes_read) + ", new " + FormatSize(group.bytes_new) +
+              ", stored " + FormatSize(group.bytes_stored) + ", in " + FormatDuration(took));
+  for (const SkippedCollection& skipped : group.skipped) {
+    output.Line("NOT in this group: '" + skipped.name + "': " + skipped.reason);
+  }
+}
+
+Result<int> RunBackup(CommandContext& context, const BackupFlags& flags) {
+  HF_TRY(const BackupCommand command, MakeBackupCommand(flags));
+  if (context.options.dry_run) {
+    HF_TRY(const BackupPreview preview, context.service.PreviewBackup(context.call, command));
+    PrintPlan(context.output, preview.plan);
+    PrintWarnings(context.output, preview.plan.warnings);
+    context.output.Result(
+        "complete",
+        {{"dry_run", true}, {"plan", Json::parse(BackupPlanToJson(preview.plan), nullptr, false)}});
+    return kExitDone;
+  }
+  const MonotonicTime began = SystemClock().Monotonic();
+  HF_TRY(const BackupOutcome outcome, context.service.Backup(context.call, command));
+  const Duration took = SystemClock().Monotonic() - began;
+  PrintBackup(context.output, outcome, took);
+  if (!context.output.json()) PrintWarnings(context.output, outcome.manifest.warnings);
+  context.output.Result("complete",
+                        Json::parse(BackupOutcomeToJson(outcome, took), nullptr, false));
+  return outcome.below_asked ? kExitBelowAsked : kExitDone;
+}
+
+// --- groups, show ------------------------------------------------------------------------------
+
+Result<int> RunGroups(CommandContext& context, bool all) {
+  HF_TRY(const auto lines, context.service.ListGroups(context.call, all));
+  Table table{
+      {"GROUP", "CLUSTER", "CUT", "CONSISTENCY", "SKEW", "COLLECTIONS", "POINTS", "STORED"}};
+  Json list = Json::array();
+  for (const GroupLine& line : lines) {
+    const GroupManifest& group = line.manifest;
+    table.push_back({group.id.value() + (line.forgotten ? " (forgotten)" : ""), group.cluster,
+                     FormatTime(group.cut_at), std::string(ConsistencyName(group.consistency)),
+                     Milliseconds(group.skew_us), std::to_string(group.collections.size()),
+                     FormatCount(group.points), FormatSize(group.bytes_stored)});
+    list.push_back({{"group", group.id.value()},
+                    {"cluster", group.cluster},
+                    {"cut_at", FormatTime(group.cut_at)},
+                    {"consistency", ConsistencyName(group.consistency)},
+                    {"skew_ms", static_cast<double>(group.skew_us) / 1000},
+                    {"collections", group.collections.size()},
+                    {"points", group.points},
+                    {"bytes_read", group.bytes_read},
+                    {"bytes_new", group.bytes_new},
+                    {"bytes_stored", group.bytes_stored},
+                    {"forgotten", line.forgotten}});
+  }
+  context.output.PrintTable(table);
+  context.output.Result("complete", {{"groups", std::move(list)}});
+  return kExitDone;
+}
+
+/// Writes to standard output, for `show --attachment`.
+class StandardOutput final : public ByteSink {
+ public:
+  Status Write(const CallContext&, ByteView bytes) override {
+    if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size()) return {};
+    return Error(ErrorCode::kUnavailable, std::string("write output: ") + std::strerror(errno));
+  }
+};
+
+void PrintRecord(Output& output, const CollectionRecord& record) {
+  output.Line("");
+  output.Line("collection " + record.collection.name +
+              (record.collection.uuid.empty() ? "" : " (" + record.collection.uuid + ")") + ": " +
+              std::to_string(record.collection.indexes.size()) + " payload indexes, " +
+              std::to_string(record.samples.size()) + " sampled points, " +
+              std::to_string(record.queries.size()) + " golden queries");
+  Table table{
+      {"SHARD", "KEY", "FROM PEER", "MODE", "DELETES", "POINTS", "SIZE", "CUT AFTER START"}};
+  for (const ShardImage& image : record.shards) {
+    table.push_back({std::to_string(image.shard.value()),
+                     image.key ? FormatShardKey(*image.key) : "-",
+                     std::to_string(image.peer.value()), std::string(CaptureModeName(image.mode)),
+                     std::string(DeleteProofName(image.delete_proof)),
+                     FormatCount(image.points_max), FormatSize(image.tar_bytes),
+                     Milliseconds(image.cut_begin_us) + " to " + Milliseconds(image.cut_end_us)});
+  }
+  output.PrintTable(table);
+}
+
+Result<int> RunShow(CommandContext& context, const std::string& text,
+                    const std::string& attachment) {
+  HF_TRY(const GroupId id, context.service.ResolveGroup(context.call, text, std::nullopt));
+  if (!attachment.empty()) {
+    StandardOutput out;
+    HF_RETURN_IF_ERROR(context.service.ReadAttachment(context.call, id, attachment, out));
+    return kExitDone;
+  }
+  HF_TRY(const GroupLine line, context.service.ReadGroup(context.call, id));
+  HF_TRY(const auto records, context.service.ReadRecords(context.call, id));
+  const GroupManifest& group = line.manifest;
+  Output& output = context.output;
+  output.Line("group        " + group.id.value() + (line.forgotten ? " (forgotten)" : ""));
+  output.Line("cluster      " + group.cluster + ", " + std::to_string(group.topology.peers.size()) +
+              " peers");
+  output.Line("cut          " + FormatTime(group.cut_at) + ", " +
+              std::string(ConsistencyName(group.consistency)) + ", skew " +
+              Milliseconds(group.skew_us) + ", " + std::to_string(group.waves) + " wave(s)");
+  output.Line("points       " + FormatCount(group.points));
+  output.Line("size         read " + FormatSize(group.bytes_read) + ", new " +
+              FormatSize(group.bytes_new) + ", stored " + FormatSize(group.bytes_stored));
+  for (const Attachment& item : group.attachments) {
+    output.Line("attachment   " + item.name + ", " + FormatSize(item.bytes));
+  }
+  for (const SkippedCollection& item : group.skipped) {
+    output.Line("skipped      " + item.name + ": " + item.reason);
+  }
+  Json list = Json::array();
+  for (const CollectionRecord& record : records) {
+    PrintRecord(output, record);
+    list.push_back(Json::parse(RecordToJson(record), nullptr, false));
+  }
+  PrintWarnings(output, group.warnings);
+  output.Result("complete", {{"manifest", Json::parse(ManifestToJson(group), nullptr, false)},
+                             {"forgotten", line.forgotten},
+                             {"collections", std::move(list)}});
+  return kExitDone;
+}
+
+// --- restore -----------------------------------------------------------------------------------
+
+struct RestoreFlags {
+  std::string group;
+  std::string at;
+  std::vector<std::string> collections;
+  std::vector<std::string> as;
+  bool hidden = false;
+  bool in_place = false;
+  bool allow_consolidation = false;
+  std::vector<std::uint64_t> avoid;
+  std::string wait = "0s";
+  std::string resume;
+};
+
+Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
+  RestoreCommand command;
+  command.group = flags.group;
+  command.resume_job = flags.resume;
+  if (!flags.at.empty()) {
+    HF_TRY(command.at, ParseTime(flags.at));
+  }
+  if (flags.group.empty() && flags.at.empty() && flags.resume.empty()) {
+    return Error(ErrorCode::kInvalidArgument, "which group?",
+                 "give its id, a unique prefix of it, or 'latest'; or --at TIME, or --resume JOB");
+  }
+  command.request.collections = flags.collections;
+  command.request.hidden = flags.hidden;
+  command.request.in_place = flags.in_place;
+  command.request.allow_consolidation = flags.allow_consolidation;
+  for (const std::uint64_t peer : flags.avoid) command.request.avoid.push_back(PeerId(peer));
+  HF_TRY(command.wait, ParseDuration(flags.wait));
+  for (const std::string& text : flags.as) {
+    const std::size_t equals = text.find('=');
+    if (equals != std::string::npos) {
+      command.request.rename[text.substr(0, equals)] = text.substr(equals + 1);
+    } else if (flags.collections.size() == 1) {
+      command.request.rename[flags.collections.front()] = text;
+    } else {
+      return Error(ErrorCode::kInvalidArgument, "--as " + text + " does not say what to rename",
+                   "write --as OLD=NEW, or name one collection with --collections");
+    }
+  }
+  return command;
+}
+
+void PrintRestorePlan(Output& output, const RestorePlan& plan) {
+  Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "SIZE", "ALIASES"}};
+  for (const CollectionPlan& collection : plan.collections) {
+    for (const ShardPlacement& placement : collection.shards) {
+      std::vector<std::string> peers;
+      for (const PeerId peer : placement.peers) peers.push_back(std::to_string(peer.value()));
+      table.push_back({collection.source, collection.target,
+                       std::to_string(placement.shard.value()), Join(peers),
+                       FormatSize(collection.tar_bytes), Join(collection.aliases)});
+    }
+  }
+  output.PrintTable(table);
+  for (const std::string& text : plan.given_up) output.Line("given up: " + text);
+}
+
+Result<int> RunRestore(CommandContext& context, const RestoreFlags& flags) {
+  HF_TRY(const RestoreCommand command, MakeRestoreCommand(flags));
+  if (context.options.dry_run) {
+    HF_TRY(const RestorePreview preview, context.service.PreviewRestore(context.call, command));
+    PrintRestorePlan(context.output, preview.plan);
+    PrintWarnings(context.output, preview.plan.warnings);
+    context.output.Result("complete",
+                          {{"dry_run", true},
+                           {"plan", Json::parse(RestorePlanToJson(preview.plan), nullptr, false)}});
+    return kExitDone;
+  }
+  const MonotonicTime began = SystemClock().Monotonic();
+  HF_TRY(const RestoreOutcome outcome, context.service.Restore(context.call, command));
+  const Duration took = SystemClock().Monotonic() - began;
+  Table table{{"COLLECTION", "RESTORED AS", "POINTS", "SHARDS", "REPLICAS", "ALIASES"}};
+  for (const RestoredCollection& item : outcome.collections) {
+    table.push_back({item.source, item.target, FormatCount(item.points),
+                     std::to_string(item.shards), std::to_string(item.replicas),
+                     Join(item.aliases)});
+  }
+  context.output.PrintTable(table);
+  context.output.Line("restored and verified from group " + outcome.group.value() + " in " +
+                      FormatDuration(took));
+  for (const std::string& text : outcome.given_up) context.output.Line("given up: " + text);
+  if (!context.output.json()) PrintWarnings(context.output, outcome.warnings);
+  context.output.Result("complete",
+                        Json::parse(RestoreOutcomeToJson(outcome, took), nullptr, false));
+  return outcome.given_up.empty() ? kExitDone : kExitBelowAsked;
+}
+
+// --- forget, verify, catalog, version ----------------------------------------------------------
+
+Result<int> RunForget(CommandContext& context, const std::string& text, const std::string& reason) {
+  HF_TRY(const GroupId id, context.service.ResolveGroup(context.call, text, std::nullopt));
+  if (!context.options.dry_run) {
+    HF_RETURN_IF_ERROR(context.service.Forget(context.call, id, reason));
+  }
+  context.output.Line((context.options.dry_run ? "would forget " : "forgot ") + id.value() +
+                      "; nothing was deleted");
+  context.output.Result("complete", {{"group", id.value()}, {"dry_run", context.options.dry_run}});
+  return kExitDone;
+}
+
+/// Passes progress of a verification on.
+class VerifyPrinter final : public VerifyObserver {
+ public:
+  explicit VerifyPrinter(Output& output) : output_(output) {}
+  void OnProgress(const VerifyProgress& progress) override {
+    output_.Event({{"event", "progress"},
+                   {"phase", "verify"},
+                   {"packs", progress.packs_done},
+                   {"packs_total", progress.packs},
+                   {"bytes", progress.bytes_done},
+                   {"damaged", progress.damaged}});
+  }
+  void OnDamage(const Damage& damage) override {
+    output_.OnWarning(damage.object + ": " + damage.what);
+  }
+
+ private:
+  Output& output_;
+};
+
+Result<int> RunVerify(CommandContext& context, const std::vector<std::string>& groups,
+                      std::uint32_t share) {
+  VerifyOptions options;
+  options.share = share;
+  for (const std::string& text : groups) {
+    HF_TRY(const GroupId id, context.service.ResolveGroup(context.call, text, std::nullopt));
+    options.groups.push_back(id);
+  }
+  VerifyPrinter printer(context.output);
+  HF_TRY(const VerifyReport report,
+         context.service.VerifyRepository(context.call, options, &printer));
+  for (const Damage& damage : report.damaged) {
+    context.output.Line("DAMAGED " + damage.object +
+                        (damage.block ? " block " + std::to_string(*damage.block) : "") + ": " +
+                        damage.what);
+    for (const AffectedImage& image : damage.affected) {
+      context.output.Line("  needed by group " + image.group.value() +
+                          (image.label.empty() ? "" : ", " + image.label));
+    }
+  }
+  context.output.Line(
+      "verified " + std::to_string(report.groups) + " groups, " + FormatCount(report.blocks) +
+      " blocks, " + FormatSize(report.bytes) + ": " +
+      (report.damaged_count == 0 ? "no damage" : FormatCount(report.damaged_count) + " damaged"));
+  const bool good = report.damaged_count == 0;
+  context.output.Result(good ? "complete" : "failed",
+                        Json::parse(VerifyReportToJson(report), nullptr, false));
+  return good ? kExitDone : kExitDamage;
+}
+
+Result<int> RunRebuild(CommandContext& context) {
+  HF_TRY(const std::uint64_t groups, context.service.RebuildCatalog(context.call));
+  context.output.Line("the catalog knows " + std::to_string(groups) + " groups of the repository");
+  context.output.Result("complete", {{"groups", groups}});
+  return kExitDone;
+}
+
+void AddBackup(CLI::App& app, CommonOptions& options, Command& chosen) {
+  const auto flags = std::make_shared<BackupFlags>();
+  CLI::App* command = Add(app, options, "backup", "Back up the whole cluster as one group",
+                          "holdfast backup --max-skew 500ms", true);
+  const auto duration = Valid(ParseDuration, "DURATION");
+  command->add_option("--collections", flags->collections, "Only these collections")
+      ->delimiter(',');
+  command->add_option("--max-skew", flags->max_skew, "Fail when the cut is wider than this")
+      ->check(duration);
+  command->add_option("--settle", flags->settle, "Wait so long for optimizers to come to rest")
+      ->check(duration)
+      ->capture_default_str();
+  command->add_option("--wait", flags->wait, "Wait so long for transfers and other jobs")
+      ->check(duration)
+      ->capture_default_str();
+  command->add_option("--mode", flags->mode, "How shards are taken")
+      ->check(CLI::IsMember({"auto", "stream", "staged"}))
+      ->capture_default_str();
+  command->add_flag("--skip-unhealthy", flags->skip_unhealthy,
+                    "Make a complete group of the collections that can be taken (exit status 3)");
+  command->add_flag("--allow-old", flags->allow_old,
+                    std::string("Take servers older than ") + kOldestVersion);
+  command->add_option("--attach", flags->attach, "Keep a file with the group: NAME=FILE");
+  command->callback([flags, &chosen] {
+    chosen = [flags](CommandContext& context) { return RunBackup(context, *flags); };
+  });
+}
+
+void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
+  const auto flags = std::make_shared<RestoreFlags>();
+  CLI::App* command = Add(app, options, "restore", "Restore a group, verify it, switch readers",
+                          "holdfast restore latest --to staging --collections docs", true);
+  command->add_option("group", flags->group, "Group: id, unique prefix, or 'latest'");
+  command->add_option("--to", options.cluster, "Cluster to restore onto (same as --cluster)");
+  command->add_option("--at", flags->at, "The last group whose cut is not after this time")
+      ->check(Valid(ParseTime, "TIME"));
+  command->add_option("--collections", flags->collections, "Only these collections")
+      ->delimiter(',');
+  command->add_option("--as", flags->as, "Restore under another name: OLD=NEW");
+  command->add_flag("--hidden", flags->hidden, "Build under <name>__<group> first");
+  command->add_flag("--in-place", flags->in_place,
+                    "Replace live collections, after a safety backup of them");
+  command->add_flag("--allow-consolidation", flags->allow_consolidation,
+                    "Accept crowded peers or fewer replicas than the group had (exit status 3)");
+  command->add_option("--avoid", flags->avoid, "Peers that get nothing")->delimiter(',');
+  command->add_option("--wait", flags->wait, "Wait so long for another job on this cluster")
+      ->check(Valid(ParseDuration, "DURATION"))
+      ->capture_default_str();
+  command->add_option("--resume", flags->resume, "Go on with this interrupted job");
+  command->callback([flags, &chosen] {
+    chosen = [flags](CommandContext& context) { return RunRestore(context, *flags); };
+  });
+}
+
+void AddReaders(CLI::App& app, CommonOptions& options, Command& chosen) {
+  const auto all = std::make_shared<bool>(false);
+  CLI::App* groups =
+      Add(app, options, "groups", "List backup groups", "holdfast groups --json", false);
+  groups->add_flag("--all", *all, "Forgotten ones too");
+  groups->callback([all, &chosen] {
+    chosen = [all](CommandContext& context) { return RunGroups(context, *all); };
+  });
+  const auto group = std::make_shared<std::string>();
+  const auto attachment = std::make_shared<std::string>();
+  CLI::App* show =
+      Add(app, options, "show", "Show what a group holds", "holdfast show latest", false);
+  show->add_option("group", *group, "Group: id, unique prefix, or 'latest'")->required();
+  show->add_option("--attachment", *attachment, "Write this attachment to standard output");
+  show->callback([group, attachment, &chosen] {
+    chosen = [group, attachment](CommandContext& context) {
+      return RunShow(context, *group, *attachment);
+    };
+  });
+}
+
+void AddKeepers(CLI::App& app, CommonOptions& options, Command& chosen) {
+  const auto group = std::make_shared<std::string>();
+  const auto reason = std::make_shared<std::string>();
+  CLI::App* forget = Add(app, options, "forget", "Mark a group as forgotten; deletes nothing",
+                         "holdfast forget 20261122T0324 --reason 'test run'", true);
+  forget->add_option("group", *group, "Group: id or unique prefix")->required();
+  forget->add_option("--reason", *reason, "Kept with the mark");
+  forget->callback([group, reason, &chosen] {
+    chosen = [group, reason](CommandContext& context) {
+      return RunForget(context, *group, *reason);
+    };
+  });
+  const auto groups = std::make_shared<std::vector<std::string>>();
+  const auto share = std::make_shared<std::uint32_t>(1);
+  CLI::App* verify = Add(app, options, "verify", "Read everything again and find damage",
+                         "holdfast verify --share 7   # a seventh of the packs each day", false);
+  verify->add_option("groups", *groups, "Only these groups (default: all)");
+  verify->add_option("--share", *share, "Read one N-th of the packs, another one each time")
+      ->check(CLI::Range(1, 10'000));
+  verify->callback([groups, share, &chosen] {
+    chosen = [groups, share](CommandContext& context) {
+      return RunVerify(context, *groups, *share);
+    };
+  });
+  CLI::App* catalog = app.add_subcommand("catalog", "Care for the catalog");
+  catalog->require_subcommand(1);
+  CLI::App* rebuild =
+      Add(*catalog, options, "rebuild", "Write the catalog's groups anew from the repository",
+          "holdfast catalog rebuild", false);
+  rebuild->callback([&chosen] { chosen = RunRebuild; });
+}
+
+}  // namespace
+
+void AddCommands(CLI::App& app, CommonOptions& options, Command& chosen) {
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "holdfast " + Version());
+  Add(app, options, "init", "Make a repository", "holdfast init", true)->callback([&chosen] {
+    chosen = RunInit;
+  });
+  Add(app, options, "check", "Check configuration, reachability, rights and the store",
+      "holdfast check", false)
+      ->callback([&chosen] { chosen = RunCheck; });
+  Add(app, options, "topology", "Show the cluster as it is now", "holdfast topology", false)
+      ->callback([&chosen] { chosen = RunTopology; });
+  AddBackup(app, options, chosen);
+  AddReaders(app, options, chosen);
+  AddRestore(app, options, chosen);
+  AddKeepers(app, options, chosen);
+  CLI::App* version = Add(app, options, "version", "Print the version", "holdfast version", false);
+  version->callback([&chosen] {
+    chosen = [](CommandContext& context) -> Result<int> {
+      context.output.Line("holdfast " + Version());
+      context.output.Result("complete", {{"version", Version()}});
+      return kExitDone;
+    };
+  });
+  // Handled before parsing, because its arguments are the sandbox's own.
+  app.add_subcommand("sandbox",
+                     "A local cluster for trying things out: up, down, status, kill, "
+                     "start (holdfast sandbox --help)");
+}
+
+Error RunSandbox(const std::vector<std::string>& arguments) {
+  namespace fs = std::filesystem;
+  const char* set = std::getenv("HOLDFAST_SANDBOX");
+  std::error_code failed;
+  fs::path folder = set != nullptr ? fs::path(set) : fs::path();
+  // Beside the program's own source tree: build/<preset>/…/holdfast -> sandbox/.
+  for (fs::path at = fs::read_symlink("/proc/self/exe", failed).parent_path();
+       folder.empty() && at.has_relative_path(); at = at.parent_path()) {
+    if (fs::exists(at / "sandbox" / "holdfast_sandbox", failed)) folder = at / "sandbox";
+  }
+  if (folder.empty()) {
+    return Error(ErrorCode::kNotFound, "the sandbox is not part of this installation",
+                 "run it from a source tree, or set HOLDFAST_SANDBOX to its folder");
+  }
+  const char* python = std::getenv("HOLDFAST_PYTHON");
+  const char* cache = std::getenv("HOLDFAST_CACHE");
+  const char* home = std::getenv("HOME");
+  fs::path interpreter = python != nullptr  ? fs::path(python)
+                         : cache != nullptr ? fs::path(cache) / "venv" / "bin" / "python3"
+                                            : fs::path(home == nullptr ? "" : home) /
+                                                  ".cache/holdfast/venv/bin/python3";
+  if (!fs::exists(interpreter, failed)) interpreter = "python3";
+  ::setenv("PYTHONPATH", folder.c_str(), 1);
+  std::vector<std::string> words{interpreter.string(), "-m", "holdfast_sandbox"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  ::execvp(pointers[0], pointers.data());
+  return Error(ErrorCode::kFailedPrecondition,
+               "start " + interpreter.string() + ": " + std::strerror(errno),
+               "run ./dev setup once");
+}
+
+}  // namespace holdfast

@@ -1,0 +1,146 @@
+#include "service/parts.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "engine/qdrant/qdrant_engine.h"
+#include "store/directory_store.h"
+#include "store/retrying_store.h"
+#include "store/s3_credentials.h"
+#include "store/s3_store.h"
+
+namespace holdfast {
+namespace {
+
+constexpr std::string_view kFileScheme = "file://";
+constexpr std::string_view kS3Scheme = "s3://";
+
+std::string FromEnvironment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+Result<std::shared_ptr<S3CredentialsSource>> CredentialsOf(const RepositoryConfig& repository) {
+  if (repository.credentials_file.empty()) return S3CredentialsFromEnvironment();
+  return S3CredentialsFromFile(repository.credentials_file, repository.credentials_profile.empty()
+                                                                ? "default"
+                                                                : repository.credentials_profile);
+}
+
+Status OpenS3(const RepositoryConfig& repository, Clock& clock, OpenedStore& opened) {
+  const std::string rest = repository.url.substr(kS3Scheme.size());
+  const std::size_t slash = rest.find('/');
+  S3Options options;
+  options.bucket = rest.substr(0, slash);
+  if (slash != std::string::npos) options.prefix = rest.substr(slash + 1);
+  if (!options.prefix.empty() && options.prefix.back() != '/') options.prefix += '/';
+  if (!repository.region.empty()) options.region = repository.region;
+  options.virtual_host = repository.virtual_host;
+  const std::string endpoint = repository.endpoint.empty()
+                                   ? "https://s3." + options.region + ".amazonaws.com"
+                                   : repository.endpoint;
+  HF_TRY(options.endpoint, Url::Parse(endpoint));
+  HF_TRY(auto credentials, CredentialsOf(repository));
+  HttpClientOptions http;
+  http.tls.ca_file = repository.ca_file;
+  http.tls.insecure = repository.insecure;
+  http.proxy_from_environment = true;
+  HF_TRY(opened.http, HttpClient::Create(clock, std::move(http)));
+  HF_TRY(opened.driver,
+         S3Store::Create(*opened.http, clock, std::move(options), std::move(credentials)));
+  return {};
+}
+
+}  // namespace
+
+Result<Secret> ReadSecretFile(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  if (!file || !std::getline(file, line)) {
+    return Error(ErrorCode::kConfiguration, "cannot read the secret in " + path,
+                 "the first line of the file is the secret");
+  }
+  if (!line.empty() && line.back() == '\r') line.pop_back();
+  if (line.empty())
+    return Error(ErrorCode::kConfiguration, "the secret file " + path + " is empty");
+  Secret secret = Secret::FromText(line);
+  explicit_bzero(line.data(), line.size());
+  return secret;
+}
+
+Result<OpenedStore> OpenStore(const RepositoryConfig& repository, Clock& clock, Random& random,
+                              bool create) {
+  OpenedStore opened;
+  if (repository.url.starts_with(kFileScheme)) {
+    HF_TRY(opened.driver, DirectoryStore::Open(clock, repository.url.substr(kFileScheme.size()),
+                                               {.create = create, .fault = {}}));
+  } else if (repository.url.starts_with(kS3Scheme)) {
+    HF_RETURN_IF_ERROR(OpenS3(repository, clock, opened));
+  } else {
+    return Error(ErrorCode::kConfiguration, "[repository." + repository.name + "] url '" +
+                                                repository.url + "' is neither file:// nor s3://");
+  }
+  opened.store = std::make_unique<RetryingStore>(
+      *opened.driver, Retrier{.clock = clock, .random = random, .policy = {}});
+  return opened;
+}
+
+Result<std::unique_ptr<Repository>> OpenRepository(const CallContext& call,
+                                                   const RepositoryConfig& config,
+                                                   ObjectStore& store) {
+  OpenOptions options;
+  if (config.encryption == "password") {
+    options.sealing = Sealing::kAes256Gcm;
+    HF_TRY(options.password, ReadSecretFile(config.password_file));
+  } else {
+    options.sealing = Sealing::kNone;
+  }
+  return Repository::Open(call, store, std::move(options));
+}
+
+Result<std::unique_ptr<Catalog>> OpenConfiguredCatalog(const CallContext& call,
+                                                       const CatalogConfig& config, Clock& clock,
+                                                       Random& random) {
+  CatalogOptions options;
+  options.url = config.url;
+  options.ca_file = config.ca_file;
+  if (options.url.empty()) {
+    const std::string state = FromEnvironment("XDG_STATE_HOME").empty()
+                                  ? FromEnvironment("HOME") + "/.local/state"
+                                  : FromEnvironment("XDG_STATE_HOME");
+    options.url = "sqlite://" + state + "/holdfast/catalog.db";
+  }
+  if (!config.password_file.empty()) {
+    HF_TRY(options.password, ReadSecretFile(config.password_file));
+  }
+  return OpenCatalog(call, std::move(options), clock, random);
+}
+
+Result<std::unique_ptr<Engine>> OpenEngine(const CallContext& call, const ClusterConfig& config,
+                                           Clock& clock) {
+  QdrantOptions options;
+  options.name = config.name;
+  options.urls = config.urls;
+  options.ca_file = config.ca_file;
+  options.insecure = config.insecure;
+  if (!config.read_key_file.empty()) {
+    HF_TRY(options.read_key, ReadSecretFile(config.read_key_file));
+  }
+  if (!config.key_file.empty()) {
+    HF_TRY(options.key, ReadSecretFile(config.key_file));
+  }
+  if (!config.manage_key_file.empty()) {
+    HF_TRY(options.manage_key, ReadSecretFile(config.manage_key_file));
+  }
+  return OpenQdrant(call, std::move(options), clock);
+}
+
+std::string DefaultSpoolDirectory() {
+  std::error_code failed;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(failed);
+  return failed ? "/tmp" : folder.string();
+}
+
+}  // namespace holdfast

@@ -1,0 +1,51 @@
+// The concrete drivers behind a Service, each opened on first use.
+
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "base/secret.h"
+#include "catalog/catalog.h"
+#include "engine/engine.h"
+#include "exec/cpu_pool.h"
+#include "http/client.h"
+#include "ops/fence.h"
+#include "repo/repository.h"
+#include "service/config.h"
+#include "store/object_store.h"
+
+namespace holdfast {
+
+/// The first line of a file, without its end. kConfiguration when it cannot be read or is empty;
+/// warns nobody about its mode: `check` does.
+Result<Secret> ReadSecretFile(const std::string& path);
+
+/// A store for `repository`, with retries. `create` makes a missing directory (init only).
+/// Everything it needs lives in the object that is returned.
+struct OpenedStore {
+  std::unique_ptr<HttpClient> http;
+  std::unique_ptr<ObjectStore> driver;
+  std::unique_ptr<ObjectStore> store;
+};
+Result<OpenedStore> OpenStore(const RepositoryConfig& repository, Clock& clock, Random& random,
+                              bool create);
+
+Result<std::unique_ptr<Repository>> OpenRepository(const CallContext& call,
+                                                   const RepositoryConfig& config,
+                                                   ObjectStore& store);
+Result<std::unique_ptr<Catalog>> OpenConfiguredCatalog(const CallContext& call,
+                                                       const CatalogConfig& config, Clock& clock,
+                                                       Random& random);
+
+/// Secrets of a cluster are read anew for each command.
+Result<std::unique_ptr<Engine>> OpenEngine(const CallContext& call, const ClusterConfig& config,
+                                           Clock& clock);
+
+/// Where unlinked temporary files go when the configuration does not say.
+std::string DefaultSpoolDirectory();
+
+}  // namespace holdfast

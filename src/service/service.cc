@@ -1,0 +1,587 @@
+#include "service/service.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "model/json.h"
+#include "repo/image_reader.h"
+#include "service/hook_fence.h"
+#include "service/parts.h"
+#include "stream/crypto.h"
+
+namespace holdfast {
+namespace {
+
+/// Seeds the non-secret randomness of this process from the kernel's.
+std::uint64_t Seed() {
+  const auto bytes = KernelRandom().Draw<8>();
+  std::uint64_t seed = 0;
+  for (const std::byte b : bytes) seed = seed << 8 | std::to_integer<std::uint64_t>(b);
+  return seed;
+}
+
+/// Jobs that wait for a core; what submits more waits.
+constexpr std::size_t kPoolJobsMax = 64;
+
+/// After something was changed "try later, nothing was changed" would be a lie.
+Error AfterChange(Error error) {
+  if (error.code() != ErrorCode::kUnavailable && error.code() != ErrorCode::kBusy) return error;
+  return std::move(error).As(ErrorCode::kAborted);
+}
+
+std::string RestoreRequestJson(const GroupId& group, const RestoreRequest& request) {
+  json::Json avoid = json::Json::array();
+  for (const PeerId peer : request.avoid) avoid.push_back(peer.value());
+  return json::Dump({{"group", group.value()},
+                     {"collections", request.collections},
+                     {"rename", request.rename},
+                     {"hidden", request.hidden},
+                     {"in_place", request.in_place},
+                     {"allow_consolidation", request.allow_consolidation},
+                     {"avoid", std::move(avoid)}});
+}
+
+Status ReadRestoreRequest(std::string_view text, RestoreOptions& options) {
+  HF_TRY(const json::Json document, json::Parse(text, "the job's request"));
+  json::Reader in(document, "the job's request");
+  options.group = GroupId(in.Text("group"));
+  RestoreRequest& request = options.request;
+  for (const json::Json& name : in.Array("collections")) {
+    if (name.is_string()) request.collections.push_back(name.get<std::string>());
+  }
+  const json::Json& rename = in.At("rename");
+  if (!rename.is_object()) in.Fail("rename", "object");
+  HF_RETURN_IF_ERROR(in.status());
+  for (const auto& [from, to] : rename.items()) {
+    if (to.is_string()) request.rename[from] = to.get<std::string>();
+  }
+  request.hidden = in.Flag("hidden");
+  request.in_place = in.Flag("in_place");
+  request.allow_consolidation = in.Flag("allow_consolidation");
+  for (const json::Json& peer : in.Array("avoid")) {
+    if (peer.is_number_unsigned()) request.avoid.push_back(PeerId(peer.get<std::uint64_t>()));
+  }
+  return in.status();
+}
+
+std::string BackupRequestJson(const BackupCommand& command) {
+  return json::Dump({{"collections", command.request.collections},
+                     {"skip_unhealthy", command.request.skip_unhealthy},
+                     {"allow_old", command.request.allow_old}});
+}
+
+}  // namespace
+
+/// Opened on first use, closed with the service, in this order of dependence.
+class Service::Parts {
+ public:
+  Parts(Config config, Choices choices, JobObserver* observer)
+      : config_(std::move(config)),
+        choices_(std::move(choices)),
+        observer_(observer),
+        random_(Seed()),
+        pool_(SystemClock(), std::max(1U, std::thread::hardware_concurrency()), kPoolJobsMax) {}
+
+  const Config& config() const { return config_; }
+  Clock& clock() const { return SystemClock(); }
+  Random& random() { return random_; }
+  CpuPool& pool() { return pool_; }
+  JobObserver* observer() const { return observer_; }
+
+  Result<ClusterConfig> Cluster() const { return ChooseCluster(config_, choices_.cluster); }
+  Result<RepositoryConfig> RepositorySection() const {
+    return ChooseRepository(config_, choices_.repository);
+  }
+
+  Result<ObjectStore*> Store(bool create = false) {
+    if (!store_.store) {
+      HF_TRY(const RepositoryConfig section, RepositorySection());
+      HF_TRY(store_, OpenStore(section, clock(), random_, create));
+    }
+    return store_.store.get();
+  }
+  Result<Repository*> OpenedRepository(const CallContext& call) {
+    if (!repository_) {
+      HF_TRY(const RepositoryConfig section, RepositorySection());
+      HF_TRY(ObjectStore* const store, Store());
+      HF_TRY(repository_, OpenRepository(call, section, *store));
+    }
+    return repository_.get();
+  }
+  Result<Catalog*> OpenedCatalog(const CallContext& call) {
+    if (!catalog_) {
+      HF_TRY(catalog_, OpenConfiguredCatalog(call, config_.catalog, clock(), random_));
+    }
+    return catalog_.get();
+  }
+  Result<Engine*> OpenedEngine(const CallContext& call) {
+    if (!engine_) {
+      HF_TRY(const ClusterConfig section, Cluster());
+      HF_TRY(engine_, OpenEngine(call, section, clock()));
+    }
+    return engine_.get();
+  }
+  Result<Fence*> OpenedFence() {
+    HF_TRY(const ClusterConfig section, Cluster());
+    if (section.freeze.empty()) return static_cast<Fence*>(nullptr);
+    fence_ = std::make_unique<HookFence>(HookFenceOptions{.freeze = section.freeze,
+                                                          .thaw = section.thaw,
+                                                          .limit = section.fence_limit,
+                                                          .program = {}},
+                                         clock());
+    return static_cast<Fence*>(fence_.get());
+  }
+  std::string SpoolDirectory() const {
+    return config_.backup.spool_directory.empty() ? DefaultSpoolDirectory()
+                                                  : config_.backup.spool_directory;
+  }
+
+ private:
+  const Config config_;
+  const Choices choices_;
+  JobObserver* observer_;
+  Random random_;
+  CpuPool pool_;
+  OpenedStore store_;
+  std::unique_ptr<Repository> repository_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Fence> fence_;
+};
+
+Service::Service(Config config, Choices choices, JobObserver* observer)
+    : parts_(std::make_unique<Parts>(std::move(config), std::move(choices), observer)) {}
+
+Service::~Service() = default;
+
+std::string Version() { return HOLDFAST_VERSION; }
+
+Result<InitReport> Service::Init(const CallContext& call, bool dry_run) {
+  HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
+  InitOptions options;
+  if (section.encryption == "password") {
+    HF_TRY(options.password, ReadSecretFile(section.password_file));
+  } else {
+    options.sealing = Sealing::kNone;
+  }
+  InitReport report{.repository_id = {}, .url = section.url, .encryption = section.encryption};
+  if (dry_run) return report;
+  HF_TRY(ObjectStore* const store, parts_->Store(/*create=*/true));
+  HF_RETURN_IF_ERROR(Repository::Init(call, *store, options));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  report.repository_id = repository->id();
+  return report;
+}
+
+Result<std::vector<CheckFinding>> Service::Check(const CallContext& call) {
+  std::vector<CheckFinding> findings;
+  const auto add = [&](std::string what, const Status& status) {
+    findings.push_back({.what = std::move(what),
+                        .ok = status.ok(),
+                        .optional = false,
+                        .detail = status.ok() ? "" : status.error().ToString()});
+    return status.ok();
+  };
+  const auto engine = parts_->OpenedEngine(call);
+  if (add("cluster reachable", engine.ok() ? Status() : Status(engine.error()))) {
+    const auto topology = (*engine)->ReadTopology(call);
+    if (add("topology", topology.ok() ? Status() : Status(topology.error()))) {
+      std::vector<std::string> names;
+      for (const Collection& collection : topology->collections) names.push_back(collection.name);
+      for (const Peer& peer : topology->peers) {
+        findings.push_back({.what = "peer " + std::to_string(peer.id.value()),
+                            .ok = peer.answers,
+                            .optional = false,
+                            .detail = peer.answers ? peer.url : peer.trouble});
+      }
+      add("rights for backup", (*engine)->CheckRights(call, Purpose::kBackup, names));
+      const Status restore = (*engine)->CheckRights(call, Purpose::kRestore, names);
+      findings.push_back({.what = "rights for restore",
+                          .ok = restore.ok(),
+                          .optional = true,
+                          .detail = restore.ok() ? "" : restore.error().ToString()});
+    }
+  }
+  const auto store = parts_->Store();
+  if (add("store configured", store.ok() ? Status() : Status(store.error()))) {
+    const auto probed = ProbeStore(call, **store, KernelRandom());
+    if (add("store reachable", probed.ok() ? Status() : Status(probed.error()))) {
+      for (const StoreFinding& finding : probed->findings) {
+        findings.push_back({.what = "store " + finding.what,
+                            .ok = finding.ok,
+                            .optional = finding.optional,
+                            .detail = finding.detail});
+      }
+    }
+    const auto repository = parts_->OpenedRepository(call);
+    add("repository", repository.ok() ? Status() : Status(repository.error()));
+  }
+  const auto catalog = parts_->OpenedCatalog(call);
+  if (add("catalog", catalog.ok() ? Status() : Status(catalog.error()))) {
+    const auto info = (*catalog)->Describe(call);
+    add("catalog answers", info.ok() ? Status() : Status(info.error()));
+    if (info.ok()) findings.back().detail = info->server;
+  }
+  return findings;
+}
+
+Result<Topology> Service::ReadTopology(const CallContext& call) {
+  HF_TRY(Engine* const engine, parts_->OpenedEngine(call));
+  return engine->ReadTopology(call);
+}
+
+Result<BackupOptions> Service::MakeBackupOptions(const BackupCommand& command) {
+  HF_TRY(const ClusterConfig cluster, parts_->Cluster());
+  const BackupConfig& limits = parts_->config().backup;
+  BackupOptions options;
+  options.cluster = cluster.name;
+  options.holdfast_version = Version();
+  options.request = command.request;
+  options.request.streams_max = limits.streams_max;
+  options.request.streams_per_peer_max = limits.streams_per_peer_max;
+  options.request.spool_bytes_max = limits.spool_bytes_max;
+  options.capture = command.capture;
+  options.capture.mode = command.request.mode;
+  options.capture.spool_directory = parts_->SpoolDirectory();
+  options.writer.spool_directory = parts_->SpoolDirectory();
+  options.writer.spool_bytes_max = limits.spool_bytes_max;
+  options.writer.upload_threads = limits.upload_threads;
+  options.max_skew = command.max_skew;
+  options.wait = command.wait;
+  options.attachments = command.attachments;
+  HF_TRY(options.fence, parts_->OpenedFence());
+  return options;
+}
+
+Result<BackupPreview> Service::PreviewBackup(const CallContext& call,
+                                             const BackupCommand& command) {
+  HF_TRY(Engine* const engine, parts_->OpenedEngine(call));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+  HF_TRY(BackupOptions options, MakeBackupOptions(command));
+  return BackupOp({.engine = *engine,
+                   .repository = *repository,
+                   .jobs = *catalog,
+                   .pool = parts_->pool(),
+                   .clock = parts_->clock(),
+                   .random = parts_->random()},
+                  std::move(options))
+      .Preview(call);
+}
+
+Result<BackupOutcome> Service::Backup(const CallContext& call, const BackupCommand& command) {
+  HF_TRY(Engine* const engine, parts_->OpenedEngine(call));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+  HF_TRY(BackupOptions options, MakeBackupOptions(command));
+  HF_TRY(const ClusterConfig cluster, parts_->Cluster());
+  BackupOp backup({.engine = *engine,
+                   .repository = *repository,
+                   .jobs = *catalog,
+                   .pool = parts_->pool(),
+                   .clock = parts_->clock(),
+                   .random = parts_->random()},
+                  std::move(options));
+  std::optional<BackupOutcome> outcome;
+  JobRunner runner(*catalog, *catalog, parts_->clock(), parts_->random(), {}, parts_->observer());
+  HF_TRY(const JobReport report,
+         runner.Run(call,
+                    {.kind = "backup",
+                     .cluster = cluster.name,
+                     .subject = {},
+                     .lease_name = "cluster/" + cluster.name,
+                     .request_json = BackupRequestJson(command),
+                     .interrupted = InterruptedJobs::kClose,
+                     .wait = command.wait},
+                    [&](StepContext& context) -> Result<std::string> {
+                      const MonotonicTime began = parts_->clock().Monotonic();
+                      auto ran = backup.Run(context);
+                      if (!ran.ok()) return std::move(ran).error();
+                      outcome = *std::move(ran);
+                      return BackupOutcomeToJson(*outcome, parts_->clock().Monotonic() - began);
+                    }));
+  // The group is complete whatever the catalog says; the next listing records it.
+  if (!RecordGroup(call, outcome->manifest, false).ok() || !report.recorded) {
+    outcome->manifest.warnings.push_back("the catalog could not be told of the group");
+  }
+  return *std::move(outcome);
+}
+
+Status Service::RecordGroup(const CallContext& call, const GroupManifest& manifest,
+                            bool forgotten) {
+  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
+  HF_RETURN_IF_ERROR(catalog->SeeRepository(call, {.repository_id = repository->id(),
+                                                   .url = section.url,
+                                                   .first_seen_at = {},
+                                                   .last_seen_at = {}}));
+  GroupRecord record;
+  record.id = manifest.id;
+  record.repository_id = repository->id();
+  record.cluster = manifest.cluster;
+  record.begun_at = manifest.begun_at;
+  record.cut_at = manifest.cut_at;
+  record.state = forgotten ? GroupState::kForgotten : GroupState::kComplete;
+  record.consistency = manifest.consistency;
+  record.skew = Duration(manifest.skew_us);
+  record.collections = manifest.collections.size();
+  for (const CollectionSummary& summary : manifest.collections) record.shards += summary.shards;
+  record.points = manifest.points;
+  record.bytes_read = manifest.bytes_read;
+  record.bytes_new = manifest.bytes_new;
+  record.bytes_stored = manifest.bytes_stored;
+  record.summary_json = ManifestToJson(manifest);
+  // A group of very many collections is too long for a row; it is read from the repository then.
+  if (record.summary_json.size() > kDocumentBytesMax) record.summary_json.clear();
+  return catalog->PutGroup(call, record);
+}
+
+Result<std::vector<GroupLine>> Service::ListGroups(const CallContext& call,
+                                                   bool include_forgotten) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(const auto groups, repository->ListGroups(call, {.include_forgotten = include_forgotten}));
+  // The catalog is a cache of manifests here; the repository says which groups there are.
+  const auto catalog = parts_->OpenedCatalog(call);
+  std::vector<GroupLine> lines;
+  for (const GroupInfo& info : groups) {
+    std::optional<GroupManifest> manifest;
+    if (catalog.ok()) {
+      const auto known = (*catalog)->FindGroup(call, repository->id(), info.group);
+      if (known.ok() && *known && !(*known)->summary_json.empty()) {
+        auto read = ManifestFromJson((*known)->summary_json);
+        if (read.ok()) manifest = *std::move(read);
+      }
+    }
+    if (!manifest) {
+      HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, info.group));
+      HF_TRY(manifest, ManifestFromJson(envelope.body));
+      static_cast<void>(RecordGroup(call, *manifest, info.forgotten).ok());
+    }
+    lines.push_back({.manifest = *std::move(manifest), .forgotten = info.forgotten});
+  }
+  std::ranges::sort(lines, [](const GroupLine& a, const GroupLine& b) {
+    return a.manifest.cut_at > b.manifest.cut_at;
+  });
+  return lines;
+}
+
+Result<GroupId> Service::ResolveGroup(const CallContext& call, const std::string& text,
+                                      const std::optional<WallTime>& at) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(const auto groups, repository->ListGroups(call));
+  const std::string hint = "`holdfast groups` lists what there is";
+  if (at) {
+    HF_TRY(const auto lines, ListGroups(call, false));
+    for (const GroupLine& line : lines) {
+      if (line.manifest.cut_at <= *at) return line.manifest.id;
+    }
+    return Error(ErrorCode::kNotFound, "no group was cut at or before " + FormatTime(*at), hint);
+  }
+  if (text == "latest") {
+    HF_TRY(const auto lines, ListGroups(call, false));
+    if (lines.empty()) return Error(ErrorCode::kNotFound, "the repository holds no group", hint);
+    return lines.front().manifest.id;
+  }
+  std::vector<GroupId> matching;
+  for (const GroupInfo& info : groups) {
+    if (info.group.value().starts_with(text)) matching.push_back(info.group);
+  }
+  if (text.empty() || matching.empty()) {
+    return Error(ErrorCode::kNotFound, "there is no group '" + text + "'", hint);
+  }
+  if (matching.size() > 1) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "'" + text + "' begins the ids of " + std::to_string(matching.size()) + " groups",
+                 "give more of the id: " + matching[0].value() + ", " + matching[1].value());
+  }
+  return matching.front();
+}
+
+Result<GroupLine> Service::ReadGroup(const CallContext& call, const GroupId& group) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, group));
+  HF_TRY(GroupManifest manifest, ManifestFromJson(envelope.body));
+  HF_TRY(const bool forgotten, repository->IsForgotten(call, group));
+  return GroupLine{.manifest = std::move(manifest), .forgotten = forgotten};
+}
+
+Result<std::vector<CollectionRecord>> Service::ReadRecords(const CallContext& call,
+                                                           const GroupId& group) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, group));
+  std::vector<CollectionRecord> records;
+  for (const RecordRef& ref : envelope.records) {
+    HF_TRY(const std::string text, repository->ReadCollection(call, envelope, ref.number));
+    HF_TRY(CollectionRecord record, RecordFromJson(text));
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+Status Service::ReadAttachment(const CallContext& call, const GroupId& group,
+                               const std::string& name, ByteSink& out) {
+  HF_TRY(const GroupLine line, ReadGroup(call, group));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  for (const Attachment& attachment : line.manifest.attachments) {
+    if (attachment.name != name) continue;
+    HF_TRY(const auto image, ImageReader::Open(call, *repository, attachment.file));
+    HF_TRY(const auto source, image->OpenTar(call));
+    HF_TRY(const std::uint64_t copied, CopyAll(call, *source, out));
+    if (copied == attachment.bytes) return {};
+    return Error(ErrorCode::kDataLoss, "attachment '" + name + "' has another size than recorded");
+  }
+  return Error(ErrorCode::kNotFound, "group " + group.value() + " has no attachment '" + name + "'",
+               "`holdfast show " + group.value() + "` lists them");
+}
+
+Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
+                                                   const RestoreCommand& command) {
+  RestoreOptions options;
+  options.user_stop = call.stop;
+  options.request = command.request;
+  if (command.resume_job.empty()) {
+    HF_TRY(options.group, ResolveGroup(call, command.group, command.at));
+  } else {
+    HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+    HF_TRY(const auto job, catalog->FindJob(call, JobId(command.resume_job)));
+    if (!job || job->record.kind != "restore") {
+      return Error(ErrorCode::kNotFound, "there is no restore job '" + command.resume_job + "'");
+    }
+    HF_RETURN_IF_ERROR(ReadRestoreRequest(job->documents.request_json, options));
+  }
+  options.safety_backup = [this, &call](const std::vector<std::string>& names) {
+    return SafetyBackup(call, names);
+  };
+  return options;
+}
+
+/// Runs within the restore's job: the lease of the cluster is held already.
+Result<GroupId> Service::SafetyBackup(const CallContext& call,
+                                      const std::vector<std::string>& names) {
+  HF_TRY(const ClusterConfig cluster, parts_->Cluster());
+  HF_TRY(Engine* const engine, parts_->OpenedEngine(call));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+  BackupCommand command;
+  command.request.collections = names;
+  HF_TRY(BackupOptions options, MakeBackupOptions(command));
+  options.fence = nullptr;  // Nothing writes: the restore has just looked.
+  BackupOp backup({.engine = *engine,
+                   .repository = *repository,
+                   .jobs = *catalog,
+                   .pool = parts_->pool(),
+                   .clock = parts_->clock(),
+                   .random = parts_->random()},
+                  std::move(options));
+  JobRunner runner(*catalog, *catalog, parts_->clock(), parts_->random(), {}, nullptr);
+  std::optional<BackupOutcome> outcome;
+  HF_TRY(const JobReport report, runner.Run(call,
+                                            {.kind = "backup",
+                                             .cluster = cluster.name,
+                                             .subject = {},
+                                             .lease_name = "cluster/" + cluster.name + "/safety",
+                                             .request_json = BackupRequestJson(command),
+                                             .interrupted = InterruptedJobs::kClose,
+                                             .wait = {}},
+                                            [&](StepContext& context) -> Result<std::string> {
+                                              auto ran = backup.Run(context);
+                                              if (!ran.ok()) return std::move(ran).error();
+                                              outcome = *std::move(ran);
+                                              return BackupOutcomeToJson(*outcome, {});
+                                            }));
+  static_cast<void>(RecordGroup(call, outcome->manifest, false).ok());
+  return outcome->manifest.id;
+}
+
+Result<RestorePreview> Service::PreviewRestore(const CallContext& call,
+                                               const RestoreCommand& command) {
+  HF_TRY(Engine* const engine, parts_->OpenedEngine(call));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(RestoreOptions options, MakeRestoreOptions(call, command));
+  return RestoreOp({.engine = *engine, .repository = *repository, .clock = parts_->clock()},
+                   std::move(options))
+      .Preview(call);
+}
+
+Result<RestoreOutcome> Service::Restore(const CallContext& call, const RestoreCommand& command) {
+  HF_TRY(Engine* const engine, parts_->OpenedEngine(call));
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+  HF_TRY(const ClusterConfig cluster, parts_->Cluster());
+  HF_TRY(RestoreOptions options, MakeRestoreOptions(call, command));
+  const GroupId group = options.group;
+  const std::string request_json = RestoreRequestJson(group, options.request);
+  RestoreOp restore({.engine = *engine, .repository = *repository, .clock = parts_->clock()},
+                    std::move(options));
+  std::optional<RestoreOutcome> outcome;
+  const JobBody body = [&](StepContext& context) -> Result<std::string> {
+    const MonotonicTime began = parts_->clock().Monotonic();
+    auto ran = restore.Run(context);
+    if (!ran.ok()) return AfterChange(std::move(ran).error());
+    outcome = *std::move(ran);
+    return RestoreOutcomeToJson(*outcome, parts_->clock().Monotonic() - began);
+  };
+  JobRunner runner(*catalog, *catalog, parts_->clock(), parts_->random(), {}, parts_->observer());
+  if (!command.resume_job.empty()) {
+    HF_TRY(const JobReport resumed,
+           runner.Resume(call, JobId(command.resume_job), command.wait, body));
+  } else {
+    HF_TRY(const JobReport report, runner.Run(call,
+                                              {.kind = "restore",
+                                               .cluster = cluster.name,
+                                               .subject = group.value(),
+                                               .lease_name = "cluster/" + cluster.name,
+                                               .request_json = request_json,
+                                               .interrupted = InterruptedJobs::kKeep,
+                                               .wait = command.wait},
+                                              body));
+  }
+  return *std::move(outcome);
+}
+
+Status Service::Forget(const CallContext& call, const GroupId& group, const std::string& reason) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(const GroupLine line, ReadGroup(call, group));
+  const std::string note = json::Dump({{"reason", reason},
+                                       {"at", FormatTime(parts_->clock().Wall())},
+                                       {"holdfast_version", Version()}});
+  HF_RETURN_IF_ERROR(repository->Forget(call, group, note));
+  static_cast<void>(RecordGroup(call, line.manifest, /*forgotten=*/true).ok());
+  return {};
+}
+
+Result<VerifyReport> Service::VerifyRepository(const CallContext& call,
+                                               const VerifyOptions& options,
+                                               VerifyObserver* observer) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  VerifyOptions with_spool = options;
+  with_spool.spool_directory = parts_->SpoolDirectory();
+  return Verify(call, *repository, with_spool, observer);
+}
+
+Result<std::uint64_t> Service::RebuildCatalog(const CallContext& call) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+  HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
+  HF_RETURN_IF_ERROR(catalog->SeeRepository(call, {.repository_id = repository->id(),
+                                                   .url = section.url,
+                                                   .first_seen_at = {},
+                                                   .last_seen_at = {}}));
+  HF_TRY(const std::uint64_t rebuild, catalog->BeginRebuild(call, repository->id()));
+  HF_TRY(const auto groups, repository->ListGroups(call, {.include_forgotten = true}));
+  for (const GroupInfo& info : groups) {
+    HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, info.group));
+    HF_TRY(const GroupManifest manifest, ManifestFromJson(envelope.body));
+    HF_RETURN_IF_ERROR(RecordGroup(call, manifest, info.forgotten));
+  }
+  HF_TRY(const std::uint64_t removed, catalog->FinishRebuild(call, repository->id(), rebuild));
+  static_cast<void>(removed);
+  return static_cast<std::uint64_t>(groups.size());
+}
+
+}  // namespace holdfast

@@ -1,0 +1,122 @@
+// Everything holdfast does, over one configuration: opens what a command needs, when it needs it,
+// and runs it as a job. The composition root: the only place that names concrete drivers.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "catalog/catalog.h"
+#include "job/job_runner.h"
+#include "model/group.h"
+#include "ops/backup_op.h"
+#include "ops/restore_op.h"
+#include "repo/verify.h"
+#include "service/config.h"
+#include "store/probe.h"
+
+namespace holdfast {
+
+/// Which cluster and repository of the configuration; empty: the only one.
+struct Choices {
+  std::string cluster;
+  std::string repository;
+};
+
+/// A group as listed and shown.
+struct GroupLine {
+  GroupManifest manifest;
+  bool forgotten = false;
+};
+
+/// What one part of `check` found.
+struct CheckFinding {
+  std::string what;
+  bool ok = false;
+  bool optional = false;
+  std::string detail;
+};
+
+struct InitReport {
+  std::string repository_id;
+  std::string url;
+  std::string encryption;
+};
+
+struct BackupCommand {
+  BackupRequest request;
+  CaptureSettings capture;
+  std::optional<Duration> max_skew;
+  Duration wait{};
+  std::vector<AttachmentSource> attachments;
+};
+
+struct RestoreCommand {
+  /// Id, unique prefix or "latest".
+  std::string group;
+  /// The last cut not after this; then `group` is empty.
+  std::optional<WallTime> at;
+  RestoreRequest request;
+  Duration wait{};
+  /// Goes on with this interrupted job; the rest is then taken from its record.
+  std::string resume_job;
+};
+
+/// Not thread-safe: one command at a time. Blocking.
+class Service {
+ public:
+  Service(Config config, Choices choices, JobObserver* observer = nullptr);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  Result<InitReport> Init(const CallContext& call, bool dry_run);
+  /// Configuration, reachability, rights and the truth of the store; leaves nothing behind. An
+  /// error is only what kept it from looking.
+  Result<std::vector<CheckFinding>> Check(const CallContext& call);
+  Result<Topology> ReadTopology(const CallContext& call);
+
+  Result<BackupPreview> PreviewBackup(const CallContext& call, const BackupCommand& command);
+  Result<BackupOutcome> Backup(const CallContext& call, const BackupCommand& command);
+
+  /// Newest cut first.
+  Result<std::vector<GroupLine>> ListGroups(const CallContext& call, bool include_forgotten);
+  /// An id, a unique prefix, "latest", or the last cut not after `at`. kNotFound,
+  /// kInvalidArgument when a prefix names several.
+  Result<GroupId> ResolveGroup(const CallContext& call, const std::string& text,
+                               const std::optional<WallTime>& at);
+  Result<GroupLine> ReadGroup(const CallContext& call, const GroupId& group);
+  Result<std::vector<CollectionRecord>> ReadRecords(const CallContext& call, const GroupId& group);
+  /// Writes an attachment of a group to `out`.
+  Status ReadAttachment(const CallContext& call, const GroupId& group, const std::string& name,
+                        ByteSink& out);
+
+  Result<RestorePreview> PreviewRestore(const CallContext& call, const RestoreCommand& command);
+  Result<RestoreOutcome> Restore(const CallContext& call, const RestoreCommand& command);
+
+  Status Forget(const CallContext& call, const GroupId& group, const std::string& reason);
+  Result<VerifyReport> VerifyRepository(const CallContext& call, const VerifyOptions& options,
+                                        VerifyObserver* observer);
+  /// Writes the catalog's records of the repository's groups anew. How many.
+  Result<std::uint64_t> RebuildCatalog(const CallContext& call);
+
+ private:
+  class Parts;
+  Status RecordGroup(const CallContext& call, const GroupManifest& manifest, bool forgotten);
+  Result<BackupOptions> MakeBackupOptions(const BackupCommand& command);
+  Result<GroupId> SafetyBackup(const CallContext& call, const std::vector<std::string>& names);
+  Result<RestoreOptions> MakeRestoreOptions(const CallContext& call, const RestoreCommand& command);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+/// The program's version, e.g. "0.1.0".
+std::string Version();
+
+}  // namespace holdfast
