@@ -81,6 +81,8 @@ struct BackupOp::Attempt {
   std::vector<CapturedShard> shards;
   std::vector<Attachment> attachments;
   std::vector<std::string> warnings;
+  MonotonicTime first_request{};
+  MonotonicTime last_first_byte{};
   bool all_fenced = true;
   bool below_asked = false;
 };
@@ -191,6 +193,8 @@ Result<BackupOutcome> BackupOp::Take(StepContext& context, Attempt& attempt) {
   HF_RETURN_IF_ERROR(WriteRecords(call, attempt));
   BackupOutcome outcome;
   outcome.manifest = MakeManifest(attempt);
+  outcome.first_request = attempt.first_request;
+  outcome.last_first_byte = attempt.last_first_byte;
   outcome.below_asked = attempt.below_asked || !outcome.manifest.skipped.empty();
   HF_RETURN_IF_ERROR(attempt.writer->Commit(call, ManifestToJson(outcome.manifest)));
   outcome.manifest.bytes_stored = attempt.writer->stats().bytes_stored;
@@ -391,8 +395,8 @@ GroupManifest BackupOp::MakeManifest(Attempt& attempt) {
   manifest.waves = attempt.seen.plan.waves;
   manifest.skipped = attempt.seen.plan.skipped;
   manifest.attachments = attempt.attachments;
-  MonotonicTime begin = MonotonicTime::max();
-  MonotonicTime end = attempt.zero;
+  MonotonicTime& begin = attempt.first_request = MonotonicTime::max();
+  MonotonicTime& end = attempt.last_first_byte = attempt.zero;
   for (const CapturedShard& shard : attempt.shards) {
     begin = std::min(begin, shard.begin);
     end = std::max(end, shard.end);
@@ -442,18 +446,21 @@ std::string BackupOutcomeToJson(const BackupOutcome& outcome, Duration took) {
   for (const SkippedCollection& item : group.skipped) {
     skipped.push_back({{"name", item.name}, {"reason", item.reason}});
   }
-  return json::Dump({{"group", group.id.value()},
-                     {"consistency", ConsistencyName(group.consistency)},
-                     {"skew_ms", static_cast<double>(group.skew_us) / 1000.0},
-                     {"collections", group.collections.size()},
-                     {"shards", shards},
-                     {"points", group.points},
-                     {"bytes_read", group.bytes_read},
-                     {"bytes_new", group.bytes_new},
-                     {"bytes_stored", group.bytes_stored},
-                     {"skipped", std::move(skipped)},
-                     {"warnings", group.warnings},
-                     {"seconds", static_cast<double>(took.count()) / 1e6}});
+  return json::Dump(
+      {{"group", group.id.value()},
+       {"consistency", ConsistencyName(group.consistency)},
+       {"skew_ms", static_cast<double>(group.skew_us) / 1000.0},
+       {"first_request_monotonic_us", outcome.first_request.time_since_epoch().count()},
+       {"last_first_byte_monotonic_us", outcome.last_first_byte.time_since_epoch().count()},
+       {"collections", group.collections.size()},
+       {"shards", shards},
+       {"points", group.points},
+       {"bytes_read", group.bytes_read},
+       {"bytes_new", group.bytes_new},
+       {"bytes_stored", group.bytes_stored},
+       {"skipped", std::move(skipped)},
+       {"warnings", group.warnings},
+       {"seconds", static_cast<double>(took.count()) / 1e6}});
 }
 
 }  // namespace holdfast

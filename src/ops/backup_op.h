@@ -57,6 +57,10 @@ inline constexpr std::size_t kParentsMax = 3;
 
 struct BackupOutcome {
   GroupManifest manifest;
+  /// The cut as instants of this machine's CLOCK_MONOTONIC: the first request and the last first
+  /// byte. For whoever has a journal of writes on the same clock.
+  MonotonicTime first_request{};
+  MonotonicTime last_first_byte{};
   /// Less than was asked: collections were skipped on request, a fence did not hold, ….
   bool below_asked = false;
 };
