@@ -29,8 +29,10 @@ struct DirectoryStoreOptions {
   /// Makes the directory, mode 0700, when it is not there. Off for everything but `init`: a missing
   /// directory is more likely a disk that is not mounted.
   bool create = false;
+  /// Off: as on a file system that has no rename that never replaces (NFS). Tests only.
+  bool rename_without_replace = true;
   /// Called before each step; a value other than 0 makes the step fail with that errno. Tests only.
-  std::function<int(DirectoryStep, const std::string& path)> fault;
+  std::function<int(DirectoryStep, const std::string& path)> fault = {};
 };
 
 /// The key is the path below the root. Files are made with mode 0600 and directories with 0700.
@@ -41,9 +43,9 @@ struct DirectoryStoreOptions {
 /// Names that begin with a dot, and all that is no regular file, are not objects.
 class DirectoryStore final : public ObjectStore {
  public:
-  /// `root` is an absolute path. kNotFound when it is not there, kPermissionDenied,
-  /// kInvalidArgument when it is no directory.
-  static Result<std::unique_ptr<DirectoryStore>> Open(std::string root,
+  /// `root` is an absolute path; `clock` is the one that deadlines are meant by. kNotFound when it
+  /// is not there, kPermissionDenied, kInvalidArgument when it is no directory.
+  static Result<std::unique_ptr<DirectoryStore>> Open(Clock& clock, std::string root,
                                                       DirectoryStoreOptions options = {});
   ~DirectoryStore() override;
   DirectoryStore(const DirectoryStore&) = delete;
@@ -68,7 +70,7 @@ class DirectoryStore final : public ObjectStore {
 
  private:
   class Temporary;
-  DirectoryStore(std::string root, int root_fd, DirectoryStoreOptions options);
+  DirectoryStore(Clock& clock, std::string root, int root_fd, DirectoryStoreOptions options);
 
   Status Step(DirectoryStep step, const std::string& path) const;
   Error Failed(std::string_view doing, const std::string& path, int error_number) const;
@@ -78,6 +80,7 @@ class DirectoryStore final : public ObjectStore {
   Status MakeDirectories(const std::string& path);
   Status SyncDirectory(const std::string& path) const;
 
+  Clock& clock_;
   const std::string root_;
   const int root_fd_;
   const DirectoryStoreOptions options_;
