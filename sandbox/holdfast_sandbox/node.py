@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import random
-import shutil
 import time
 import uuid as uuidlib
 
@@ -22,10 +21,12 @@ from .shard import LocalShard
 from .snapshots import wait_queue
 from .strict import RateLimits
 from .transfers import Transfers
+from .trash import discard, sweep
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0  # `flush_interval_sec` of the server's defaults (transcript 2).
+FLUSH_OPS = 1000  # A busy shard is flushed when a restart would have to replay so much.
 
 
 class Node:
@@ -73,7 +74,8 @@ class Node:
 
     async def start(self):
         """Joins the cluster and opens the shards; the listeners come after it."""
-        shutil.rmtree(self.tmp, ignore_errors=True)  # Wiped at start-up (reference 3.3).
+        sweep(self.dir)
+        discard(self.tmp)  # Wiped at start-up (reference 3.3).
         for folder in (self.storage, self.tmp, self.snapshots):
             os.makedirs(folder, exist_ok=True)
         self._load_identity()
@@ -169,8 +171,8 @@ class Node:
         if not os.path.isdir(root):
             return
         for name in os.listdir(root):
-            if name not in uuids:
-                shutil.rmtree(os.path.join(root, name), ignore_errors=True)
+            if name not in uuids and not name.endswith(".trash"):
+                discard(os.path.join(root, name))
 
     def _open_or_create(self, collection, shard_id):
         folder = self.shard_dir(collection, shard_id)
@@ -200,7 +202,8 @@ class Node:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             for shard in list(self.shards.values()):
-                if shard.dirty and shard.usable:
+                quiet = time.monotonic() - shard.updated_at > FLUSH_SECONDS
+                if shard.dirty and shard.usable and (quiet or shard.unflushed >= FLUSH_OPS):
                     shard.flush()
                     await asyncio.sleep(0)
 

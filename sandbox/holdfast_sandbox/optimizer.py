@@ -7,7 +7,6 @@ what is written meanwhile is kept and applied to the copy before it takes the pl
 import asyncio
 import logging
 import os
-import shutil
 import sys
 import time
 import uuid as uuidlib
@@ -17,6 +16,7 @@ from .defaults import vector_params
 from .edge_config import write_config
 from .edge_filter import json_id
 from .shard import LocalShard
+from .trash import discard
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Optimizers:
     def _copy(self, shard):
         """The copy that the child works on: segments, an empty WAL, the configuration."""
         folder = f"{shard.folder}.new"
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder)
         shard.cut(folder)
         os.makedirs(os.path.join(folder, "wal"))
         index = images.next_index(shard.manifest())
@@ -127,7 +127,7 @@ class Optimizers:
             work.cancel()
         finally:
             if folder:
-                shutil.rmtree(folder, ignore_errors=True)
+                discard(folder)
             if shard.optimizing is work:
                 shard.optimizing = None
                 if shard.usable:
@@ -237,7 +237,7 @@ def swap_in(shard, folder, ops):
     shard.held = set()
     shard.reopen()
     shard.op_num = max(shard.op_num, op_num)
-    shutil.rmtree(old, ignore_errors=True)
+    discard(old)
 
 
 def tidy(folder):
@@ -245,4 +245,4 @@ def tidy(folder):
     if not os.path.isdir(folder) and os.path.isdir(f"{folder}.old"):
         os.rename(f"{folder}.old", folder)
     for suffix in (".old", ".new"):
-        shutil.rmtree(folder + suffix, ignore_errors=True)
+        discard(folder + suffix)

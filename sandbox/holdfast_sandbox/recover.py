@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import logging
 import os
-import shutil
 import uuid as uuidlib
 
 import aiohttp
@@ -12,6 +11,7 @@ import aiohttp
 from . import errors
 from .errors import ApiError
 from .shard import LocalShard
+from .trash import discard
 from .untar import flatten, unpack
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ async def recover_shard(node, collection, shard_id, path, priority):
             complete = await _unpack(path, folder, shown)
             await install(node, collection, shard_id, folder if complete else None)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
     await _activate(node, collection, shard_id, priority)
 
 
@@ -156,7 +156,7 @@ def _replace(node, collection, shard_id, folder, old):
             old.optimizing.cancel()
         op_num = old.op_num
         old.destroy()
-    shutil.rmtree(target, ignore_errors=True)
+    discard(target)
     config = node.state.find(collection.uuid).config
     if folder is None:
         made = LocalShard.create(target, shard_id, config)

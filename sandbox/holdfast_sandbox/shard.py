@@ -7,7 +7,6 @@ a journal keeps them over kill -9, and the end of the optimization applies them.
 
 import asyncio
 import os
-import shutil
 import time
 
 import orjson
@@ -19,6 +18,7 @@ from .edge_config import CONFIG_FILE, edge_config, write_config
 from .edge_filter import edge_id, json_id
 from .edge_index import stored_schemas
 from .edge_points import update_operation
+from .trash import discard
 
 _JOURNAL = "held.jsonl"
 _SCAN = 1000  # Ids per step when a filter must become a list of ids.
@@ -43,6 +43,7 @@ class LocalShard:
         self.op_num = 0  # The number that the next operation gets.
         self.updated_at = 0.0
         self.dirty = False
+        self.unflushed = 0  # Operations since the last flush.
         self.optimizing = None  # An optimizer.Optimization while one works.
         self.snapshot_lock = asyncio.Lock()
         self.write_lock = asyncio.Lock()
@@ -65,7 +66,7 @@ class LocalShard:
     @staticmethod
     def create(folder, shard_id, config):
         """A new empty shard: the engine makes it from its configuration (sandbox notes a)."""
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder)
         os.makedirs(folder)
         return LocalShard(folder, shard_id, config).open()
 
@@ -108,7 +109,7 @@ class LocalShard:
     def destroy(self):
         """Closes the shard and removes its folder."""
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder)
 
     def reopen(self, config=None):
         """Closes and opens again, with a changed configuration or other files."""
@@ -184,6 +185,7 @@ class LocalShard:
         number, self.op_num = self.op_num, self.op_num + 1
         self.updated_at = time.monotonic()
         self.dirty = True
+        self.unflushed += 1
         self._schema = None if op["kind"] in ("create_index", "drop_index") else self._schema
         try:
             if self.optimizing and op["kind"] == "delete":
@@ -226,7 +228,7 @@ class LocalShard:
         """Writes everything to the files of the segments."""
         if self.dirty:
             self._edge.flush()
-            self.dirty = False
+            self.dirty, self.unflushed = False, 0
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -288,7 +290,7 @@ class LocalShard:
     def cut(self, target, with_wal=False):
         """Freezes the state of this moment into the folder `target` (sandbox notes d)."""
         self._edge.flush()
-        self.dirty = False
+        self.dirty, self.unflushed = False, 0
         os.makedirs(target)
         clone_tree(os.path.join(self.folder, "segments"), os.path.join(target, "segments"))
         if with_wal:

@@ -6,13 +6,13 @@ import datetime
 import hashlib
 import json
 import os
-import shutil
 import time
 import uuid as uuidlib
 
 from . import errors, images
 from .streams import Sender, send_entries, stream_response
 from .tarformat import END
+from .trash import discard
 
 # A cut lies up to 30 ms after the headers under writers (measured 1); the first byte follows it.
 CUT_DELAY_SECONDS = 0.03
@@ -56,7 +56,7 @@ def frozen(node, shard, with_wal=False):
         shard.cut(folder, with_wal)
         yield Frozen(folder, shard.manifest())
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from .recover import Spool, _run, install
 from .snapshots import frozen
 from .state import find_transfer
 from .tarformat import END
+from .trash import discard
 
 log = logging.getLogger(__name__)
 
@@ -361,7 +362,6 @@ class Transfers:
 async def install_tar(node, collection, shard_id, path):
     """Unpacks and installs a complete shard tar; the metadata already names this replica."""
     import os
-    import shutil
     import uuid as uuidlib
 
     from .untar import flatten, unpack
@@ -375,7 +375,7 @@ async def install_tar(node, collection, shard_id, path):
             await install(node, collection, shard_id, folder)
     finally:
         os.close(fd)
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder)
         local = node.shards.get((collection.uuid, shard_id))
         if local is not None:
             local.recovering = False
