@@ -1,0 +1,6 @@
+"""Finds the sandbox package of this tree."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sandbox"))
