@@ -1,0 +1,79 @@
+#include "engine/qdrant/node_api.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast::qdrant {
+namespace {
+
+using json::Json;
+
+// Answers that describe a whole cluster: 12 MiB at 10,000 shards of three replicas.
+constexpr std::uint64_t kAnswerBytesMax = 256 * kMiB;
+constexpr int kAsksMax = 3;
+// The server gives up first, so that its answer says what happened.
+constexpr Duration kChangeMargin = std::chrono::seconds(15);
+constexpr Duration kChangeTimeoutMin = std::chrono::seconds(1);
+
+}  // namespace
+
+HttpRequest NodeApi::Request(HttpMethod method, Url url, Right right) const {
+  HttpRequest request;
+  request.method = method;
+  request.url = std::move(url);
+  request.timeouts = {.connect = timeouts_.connect,
+                      .first_byte = timeouts_.answer,
+                      .between_bytes = timeouts_.answer};
+  request.response_bytes_max = kAnswerBytesMax;
+  const std::shared_ptr<const Secret>& key = right == Right::kRead      ? keys_.read
+                                             : right == Right::kCapture ? keys_.capture
+                                                                        : keys_.manage;
+  if (key != nullptr && !key->empty()) request.secret_headers.push_back({"api-key", "", key});
+  return request;
+}
+
+Result<Json> NodeApi::Get(const CallContext& call, Url url, Right right) const {
+  return AskUntilServed(call, Request(HttpMethod::kGet, std::move(url), right));
+}
+
+Result<Json> NodeApi::Ask(const CallContext& call, Url url, const Json& body, Right right) const {
+  HttpRequest request = Request(HttpMethod::kPost, std::move(url), right);
+  request.headers.Add("content-type", "application/json");
+  request.body = json::Dump(body);
+  request.idempotent = true;
+  return AskUntilServed(call, request);
+}
+
+Result<Json> NodeApi::AskUntilServed(const CallContext& call, const HttpRequest& request) const {
+  for (int ask = 1;; ++ask) {
+    HF_TRY(const HttpResponse answer, http_.Send(call, request));
+    // A strict collection limits the reads of a minute (reference 2.5).
+    if (answer.status != 429 || ask == kAsksMax) {
+      return ResultOfAnswer(request, answer, Effect::kRead);
+    }
+    HF_RETURN_IF_ERROR(clock_.SleepFor(call, RetryAfter(answer)));
+  }
+}
+
+Url NodeApi::WithTimeout(const CallContext& call, const Url& url) const {
+  Duration timeout = timeouts_.change;
+  if (call.deadline) timeout = std::min(timeout, *call.deadline - clock_.Monotonic());
+  timeout = std::max(timeout, kChangeTimeoutMin);
+  return url.With(
+      "timeout", std::to_string(std::chrono::duration_cast<std::chrono::seconds>(timeout).count()));
+}
+
+Result<Json> NodeApi::Change(const CallContext& call, HttpMethod method, Url url, const Json& body,
+                             Right right) const {
+  HttpRequest request = Request(method, std::move(url), right);
+  request.idempotent = false;
+  request.timeouts.first_byte = timeouts_.change + kChangeMargin;
+  if (!body.is_null()) {
+    request.headers.Add("content-type", "application/json");
+    request.body = json::Dump(body);
+  }
+  HF_TRY(const HttpResponse answer, http_.Send(call, request));
+  return ResultOfAnswer(request, answer, Effect::kChange);
+}
+
+}  // namespace holdfast::qdrant

@@ -1,0 +1,79 @@
+// Requests to single nodes: keys, timeouts, answers.
+
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/secret.h"
+#include "engine/qdrant/answer.h"
+#include "http/client.h"
+#include "http/message.h"
+#include "model/json.h"
+
+namespace holdfast::qdrant {
+
+/// What a request is for, and with that which key goes with it (reference 0.2).
+enum class Right {
+  /// Topology, counts, points: global r.
+  kRead,
+  /// Streams and stored snapshots: rw on the collections.
+  kCapture,
+  /// Everything that changes the cluster: m.
+  kManage,
+};
+
+/// All may be absent: a server without keys.
+struct NodeKeys {
+  std::shared_ptr<const Secret> read;
+  std::shared_ptr<const Secret> capture;
+  std::shared_ptr<const Secret> manage;
+};
+
+struct NodeTimeouts {
+  Duration connect = std::chrono::seconds(5);
+  /// Longest silence of a node that is asked something.
+  Duration answer = std::chrono::seconds(30);
+  /// `?timeout=` of operations that go through consensus; their answer may take a little longer.
+  Duration change = std::chrono::seconds(60);
+};
+
+/// Thread-safe.
+class NodeApi {
+ public:
+  /// `http` and `clock` must outlive the object.
+  NodeApi(HttpClient& http, Clock& clock, NodeKeys keys, NodeTimeouts timeouts)
+      : http_(http), clock_(clock), keys_(std::move(keys)), timeouts_(timeouts) {}
+
+  /// A request with key and timeouts; the caller sets what is special.
+  HttpRequest Request(HttpMethod method, Url url, Right right) const;
+
+  /// GET. The `result` of the answer. Waits and asks again up to twice when the node says 429.
+  Result<json::Json> Get(const CallContext& call, Url url, Right right = Right::kRead) const;
+  /// POST of a question: changes nothing, so it is treated as GET is.
+  Result<json::Json> Ask(const CallContext& call, Url url, const json::Json& body,
+                         Right right = Right::kRead) const;
+  /// A request that changes something; sent once. `body` null: none. With `?timeout=` where the
+  /// node takes one: timeouts().change, or what is left of the call.
+  Result<json::Json> Change(const CallContext& call, HttpMethod method, Url url,
+                            const json::Json& body, Right right = Right::kManage) const;
+  /// `url` with `?timeout=`, see Change.
+  Url WithTimeout(const CallContext& call, const Url& url) const;
+
+  /// The exchange as it is, for probes and streams.
+  HttpClient& http() const noexcept { return http_; }
+  Clock& clock() const noexcept { return clock_; }
+  const NodeTimeouts& timeouts() const noexcept { return timeouts_; }
+
+ private:
+  Result<json::Json> AskUntilServed(const CallContext& call, const HttpRequest& request) const;
+
+  HttpClient& http_;
+  Clock& clock_;
+  const NodeKeys keys_;
+  const NodeTimeouts timeouts_;
+};
+
+}  // namespace holdfast::qdrant
