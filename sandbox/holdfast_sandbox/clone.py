@@ -45,7 +45,9 @@ def copy_file(source, target):
     src = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         info = os.fstat(src)
-        dst = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, info.st_mode & 0o777)
+        dst = os.open(
+            target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, info.st_mode & 0o777
+        )
         try:
             os.ftruncate(dst, info.st_size)
             for start, length in data_runs(src, info.st_size):

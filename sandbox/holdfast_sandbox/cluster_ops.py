@@ -18,7 +18,9 @@ def _start_op(state, collection, args, sync):
         if peer not in state.peers:
             raise errors.bad_request(f"Peer {peer} does not exist")
     if method not in METHODS:
-        raise errors.bad_json(f"unknown variant `{method}`, expected one of `stream_records`, `snapshot`, `wal_delta`, `resharding_stream_records`")
+        raise errors.bad_json(
+            f"unknown variant `{method}`, expected one of `stream_records`, `snapshot`, `wal_delta`, `resharding_stream_records`"
+        )
     if shard.replicas.get(source) not in ("Active", "ReshardingScaleDown"):
         raise errors.bad_request(f"Shard {shard_id} is not active on peer {source}")
     _check_conflicts(current, shard_id, source, target)
@@ -28,7 +30,13 @@ def _start_op(state, collection, args, sync):
         raise errors.bad_request(f"Cannot transfer shard {shard_id} to the same peer {source}")
     elif shard.replicas.get(target) == "Active":
         raise errors.bad_request(f"Shard {shard_id} is already active on peer {target}")
-    transfer = {"shard_id": shard_id, "source": source, "target": target, "sync": sync, "method": method}
+    transfer = {
+        "shard_id": shard_id,
+        "source": source,
+        "target": target,
+        "sync": sync,
+        "method": method,
+    }
     if to_shard is not None:
         transfer["to_shard_id"] = to_shard
     op = {"op": "transfer_start", "collection": current.name, "uuid": current.uuid}
@@ -38,7 +46,9 @@ def _start_op(state, collection, args, sync):
 def _check_conflicts(collection, shard_id, source, target):
     for other in collection.transfers:
         if other.shard_id == shard_id and {source, target} & {other.source, other.target}:
-            text = f"Shard {shard_id} is already involved in transfer {other.source} -> {other.target}"
+            text = (
+                f"Shard {shard_id} is already involved in transfer {other.source} -> {other.target}"
+            )
             raise errors.bad_request(text)
 
 
@@ -77,7 +87,9 @@ async def restart_transfer(node, collection, args, timeout):
     """The same transfer by another method."""
     found = _existing(node.state.resolve(collection.name), args)
     if found.method == args["method"]:
-        raise errors.bad_request(f"Cannot restart transfer for shard {found.shard_id}, its configuration did not change")
+        raise errors.bad_request(
+            f"Cannot restart transfer for shard {found.shard_id}, its configuration did not change"
+        )
     sync = found.sync
     await abort_transfer(node, collection, args, timeout)
     await node.consensus.propose(lambda s: _start_op(s, collection, args, sync), timeout)

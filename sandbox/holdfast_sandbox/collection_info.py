@@ -1,6 +1,5 @@
 """`GET /collections/{c}` and `/optimizations`, gathered from one replica of every shard."""
 
-
 from .edge_index import shown
 from .telemetry import status_of
 

@@ -5,7 +5,13 @@ Every default is the one in `GET /collections/docs_r1` of transcript 2.
 
 from . import errors
 
-HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0, "on_disk": False}
+HNSW = {
+    "m": 16,
+    "ef_construct": 100,
+    "full_scan_threshold": 10000,
+    "max_indexing_threads": 0,
+    "on_disk": False,
+}
 OPTIMIZER = {
     "deleted_threshold": 0.2,
     "vacuum_min_vector_number": 1000,
@@ -31,10 +37,14 @@ _KNOWN = {
 def check_new_name(name):
     """Names at creation: 1 to 255 characters, none of the forbidden (reference 2.2)."""
     if not 1 <= len(name) <= 255:
-        raise errors.invalid(f"path parameters: [name: value `{name}` invalid, must be from 1 to 255 characters]")
+        raise errors.invalid(
+            f"path parameters: [name: value `{name}` invalid, must be from 1 to 255 characters]"
+        )
     bad = next((c for c in name if c in _FORBIDDEN), None)
     if bad is not None:
-        raise errors.invalid(f'path parameters: [name: collection name cannot contain "{bad}" char]')
+        raise errors.invalid(
+            f'path parameters: [name: collection name cannot contain "{bad}" char]'
+        )
 
 
 def _without_nulls(value):
@@ -49,9 +59,13 @@ def _check_vector(where, params):
     if not isinstance(size, int) or isinstance(size, bool):
         raise errors.bad_json(f"{where}: missing field `size`")
     if not 1 <= size <= 65536:
-        raise errors.invalid(f"JSON body: [{where}.size: value {size} invalid, must be from 1 to 65536]")
+        raise errors.invalid(
+            f"JSON body: [{where}.size: value {size} invalid, must be from 1 to 65536]"
+        )
     if params.get("distance") not in _DISTANCES:
-        raise errors.bad_json(f"unknown variant `{params.get('distance')}`, expected one of `Cosine`, `Euclid`, `Dot`, `Manhattan`")
+        raise errors.bad_json(
+            f"unknown variant `{params.get('distance')}`, expected one of `Cosine`, `Euclid`, `Dot`, `Manhattan`"
+        )
 
 
 def is_single(vectors):
@@ -84,17 +98,23 @@ def new_config(body, peer_count):
     if body.get("sharding_method"):
         params["sharding_method"] = body["sharding_method"]
     if body.get("sparse_vectors"):
-        params["sparse_vectors"] = {n: _without_nulls(v or {}) for n, v in body["sparse_vectors"].items()}
+        params["sparse_vectors"] = {
+            n: _without_nulls(v or {}) for n, v in body["sparse_vectors"].items()
+        }
     config = {
         "params": params,
         "hnsw_config": _merge(HNSW, body.get("hnsw_config")),
-        "optimizer_config": _optimizer(OPTIMIZER, body.get("optimizers_config") or body.get("optimizer_config")),
+        "optimizer_config": _optimizer(
+            OPTIMIZER, body.get("optimizers_config") or body.get("optimizer_config")
+        ),
         "wal_config": _merge(WAL, body.get("wal_config")),
         "quantization_config": _without_nulls(body.get("quantization_config")),
     }
     for name in ("strict_mode_config", "metadata"):
         if body.get(name) is not None:
-            config[name] = _without_nulls(body[name]) if name == "strict_mode_config" else body[name]
+            config[name] = (
+                _without_nulls(body[name]) if name == "strict_mode_config" else body[name]
+            )
     return config
 
 
@@ -152,6 +172,27 @@ def _patched_vector(vectors, name, change):
     if name not in vectors:
         raise errors.bad_input(f"Not existing vector name error: {name}")
     return {**vectors, name: _merge(vectors[name], change)}
+
+
+def with_named_vector(config, name, params):
+    """The configuration with one more named vector, or one less when `params` is None."""
+    vectors = dict(config["params"]["vectors"])
+    sparse = dict(config["params"].get("sparse_vectors") or {})
+    if is_single(vectors):
+        vectors = {"": vectors}
+    if params is None:
+        if vectors.pop(name, None) is None and sparse.pop(name, None) is None:
+            raise errors.bad_input(f"Not existing vector name error: {name}")
+    elif name in vectors or name in sparse:
+        raise errors.bad_input(f"Vector with name {name} already exists")
+    elif "dense" in params:
+        _check_vector(name, params["dense"])
+        vectors[name] = _without_nulls(params["dense"])
+    else:
+        sparse[name] = _without_nulls(params["sparse"])
+    new = {**config["params"], "vectors": vectors[""] if set(vectors) == {""} else vectors}
+    new.pop("sparse_vectors", None)
+    return {**config, "params": new | ({"sparse_vectors": sparse} if sparse else {})}
 
 
 def vector_params(config):

@@ -8,7 +8,14 @@ from .defaults import vector_params
 # The WAL of a shard: small segments keep a shard small on disk (sandbox notes e).
 WAL_SEGMENT_BYTES = 1 << 20
 _HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0}
-_VECTOR_KEYS = ("size", "distance", "on_disk", "datatype", "multivector_config", "quantization_config")
+_VECTOR_KEYS = (
+    "size",
+    "distance",
+    "on_disk",
+    "datatype",
+    "multivector_config",
+    "quantization_config",
+)
 _OPTIMIZER_KEYS = (
     "deleted_threshold", "vacuum_min_vector_number", "default_segment_number", "max_segment_size",
     "indexing_threshold", "prevent_unoptimized",
@@ -28,7 +35,10 @@ def edge_config(config):
     for name, vector in vector_params(config).items():
         vectors[name] = _set(vector, _VECTOR_KEYS)
         if vector.get("hnsw_config"):
-            vectors[name]["hnsw_config"] = {**hnsw, **_set(vector["hnsw_config"], vector["hnsw_config"])}
+            vectors[name]["hnsw_config"] = {
+                **hnsw,
+                **_set(vector["hnsw_config"], vector["hnsw_config"]),
+            }
     sparse = {}
     for name, vector in (params.get("sparse_vectors") or {}).items():
         index = vector.get("index") or {}
@@ -40,7 +50,11 @@ def edge_config(config):
         "sparse_vectors": sparse,
         "hnsw_config": hnsw,
         "optimizers": _set(config["optimizer_config"], _OPTIMIZER_KEYS),
-        "wal_options": {"segment_capacity": WAL_SEGMENT_BYTES, "segment_queue_len": 0, "retain_closed": 1},
+        "wal_options": {
+            "segment_capacity": WAL_SEGMENT_BYTES,
+            "segment_queue_len": 0,
+            "retain_closed": 1,
+        },
         # One thread a shard: the GIL is held during a call anyway (sandbox notes e).
         "max_search_threads": 1,
     }

@@ -62,9 +62,13 @@ def _field_condition(cond):
         args["values_count"] = edge.ValuesCount(**cond["values_count"])
     if cond.get("geo_bounding_box"):
         box = cond["geo_bounding_box"]
-        args["geo_bounding_box"] = edge.GeoBoundingBox(_geo(box["top_left"]), _geo(box["bottom_right"]))
+        args["geo_bounding_box"] = edge.GeoBoundingBox(
+            _geo(box["top_left"]), _geo(box["bottom_right"])
+        )
     if cond.get("geo_radius"):
-        args["geo_radius"] = edge.GeoRadius(_geo(cond["geo_radius"]["center"]), cond["geo_radius"]["radius"])
+        args["geo_radius"] = edge.GeoRadius(
+            _geo(cond["geo_radius"]["center"]), cond["geo_radius"]["radius"]
+        )
     if cond.get("geo_polygon"):
         shape = cond["geo_polygon"]
         rings = [[_geo(p) for p in ring["points"]] for ring in shape.get("interiors") or []]
@@ -112,6 +116,8 @@ def edge_filter(body, hidden=()):
         "must": _conditions(body.get("must")),
         "should": _conditions(body.get("should")),
         "must_not": must_not,
-        "min_should": edge.MinShould(_conditions(low["conditions"]), low["min_count"]) if low else None,
+        "min_should": edge.MinShould(_conditions(low["conditions"]), low["min_count"])
+        if low
+        else None,
     }
     return edge.Filter(**parts) if any(p is not None for p in parts.values()) else None

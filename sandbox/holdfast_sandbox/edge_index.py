@@ -27,14 +27,18 @@ def _stopwords(value):
     if isinstance(value, str):
         return edge.StopwordsSet(languages={_language(edge.Language, value)})
     languages = {_language(edge.Language, n) for n in value.get("languages") or []}
-    return edge.StopwordsSet(languages=languages or None, custom=set(value.get("custom") or []) or None)
+    return edge.StopwordsSet(
+        languages=languages or None, custom=set(value.get("custom") or []) or None
+    )
 
 
 def field_schema(schema):
     """The edge object of `field_schema`: a type name or an object with options."""
     if isinstance(schema, str):
         if schema not in _KINDS:
-            raise errors.bad_json("data did not match any variant of untagged enum PayloadFieldSchema")
+            raise errors.bad_json(
+                "data did not match any variant of untagged enum PayloadFieldSchema"
+            )
         return getattr(edge.PayloadSchemaType, _KINDS[schema][1])
     options = {k: v for k, v in schema.items() if v is not None}
     kind = options.pop("type", None)
@@ -45,7 +49,9 @@ def field_schema(schema):
     if "stopwords" in options:
         options["stopwords"] = _stopwords(options["stopwords"])
     if "stemmer" in options:
-        options["stemmer"] = edge.SnowballParams(_language(edge.SnowballLanguage, options["stemmer"]["language"]))
+        options["stemmer"] = edge.SnowballParams(
+            _language(edge.SnowballLanguage, options["stemmer"]["language"])
+        )
     return _KINDS[kind][0](**options)
 
 

@@ -76,12 +76,17 @@ def batch_points(batch):
     else:
         columns = vectors if vectors is not None else [{}] * len(ids)
     if not len(ids) == len(columns) == len(payloads):
-        raise errors.invalid("JSON body: [batch: number of ids, vectors and payloads must be equal]")
+        raise errors.invalid(
+            "JSON body: [batch: number of ids, vectors and payloads must be equal]"
+        )
     return [{"id": i, "vector": v, "payload": p} for i, v, p in zip(ids, columns, payloads)]
 
 
 def _upsert(op):
-    points = [edge.Point(edge_id(p["id"]), to_vector(p.get("vector") or {}), p.get("payload")) for p in op["points"]]
+    points = [
+        edge.Point(edge_id(p["id"]), to_vector(p.get("vector") or {}), p.get("payload"))
+        for p in op["points"]
+    ]
     condition = edge_filter(op.get("update_filter"))
     modes = {"insert_only": edge.UpdateMode.InsertOnly, "update_only": edge.UpdateMode.UpdateOnly}
     mode = modes.get(op.get("update_mode"))
@@ -118,8 +123,14 @@ def _named_vector(op):
         modifier = {"idf": edge.Modifier.Idf}.get(params["sparse"].get("modifier"))
         return make.create_sparse_vector(op["name"], modifier)
     dense = params["dense"]
-    multi = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if dense.get("multivector_config") else None
-    return make.create_dense_vector(op["name"], dense["size"], getattr(edge.Distance, dense["distance"]), multi)
+    multi = (
+        edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
+        if dense.get("multivector_config")
+        else None
+    )
+    return make.create_dense_vector(
+        op["name"], dense["size"], getattr(edge.Distance, dense["distance"]), multi
+    )
 
 
 def update_operation(op, hidden=()):

@@ -34,12 +34,16 @@ def scroll(shard, body, hidden=()):
 
 def count(shard, body, hidden=()):
     wanted = edge_filter(body.get("filter"), hidden)
-    return shard.count(edge.CountRequest(exact=body.get("exact", True) or bool(hidden), filter=wanted))
+    return shard.count(
+        edge.CountRequest(exact=body.get("exact", True) or bool(hidden), filter=wanted)
+    )
 
 
 def facet(shard, body, hidden=()):
     wanted = edge_filter(body.get("filter"), hidden)
-    request = edge.FacetRequest(body["key"], body.get("limit", 10), body.get("exact", False), wanted)
+    request = edge.FacetRequest(
+        body["key"], body.get("limit", 10), body.get("exact", False), wanted
+    )
     return [{"value": h.value, "count": h.count} for h in shard.facet(request).hits]
 
 
@@ -81,7 +85,10 @@ def _recommend(query, using):
     options = query["recommend"]
     positive = [to_vector(v) for v in options.get("positive") or []]
     negative = [to_vector(v) for v in options.get("negative") or []]
-    kinds = {"best_score": edge.Query.RecommendBestScore, "sum_scores": edge.Query.RecommendSumScores}
+    kinds = {
+        "best_score": edge.Query.RecommendBestScore,
+        "sum_scores": edge.Query.RecommendSumScores,
+    }
     return kinds[options["strategy"]](edge.RecommendQuery(positive, negative), using)
 
 
@@ -89,7 +96,11 @@ def _scoring(query, using):
     """The scoring part of a query.  Ids were replaced by vectors before it came to a shard."""
     fused = fusion(query)
     if fused:
-        return edge.Fusion.Dbsf() if fused["kind"] == "dbsf" else edge.Fusion.Rrf(fused["k"], fused.get("weights"))
+        return (
+            edge.Fusion.Dbsf()
+            if fused["kind"] == "dbsf"
+            else edge.Fusion.Rrf(fused["k"], fused.get("weights"))
+        )
     if isinstance(query, dict):
         if "nearest" in query:
             return edge.Query.Nearest(to_vector(query["nearest"]), using)

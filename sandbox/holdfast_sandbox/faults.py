@@ -92,7 +92,9 @@ class Faults:
         self._node = node
         self._numbers = itertools.count(1)
         self._faults = []
-        self.set_listening = None  # Set by the server: a coroutine that opens or closes the REST port.
+        self.set_listening = (
+            None  # Set by the server: a coroutine that opens or closes the REST port.
+        )
 
     def list(self):
         return [f.shown() for f in self._faults]
@@ -135,12 +137,15 @@ class Faults:
             return
         for shard, collection in self._shards(spec):
             if spec["kind"] == "queue":
-                shard.queue_until = time.monotonic() + spec.get("seconds", 1.0)
-                shard.queue_length = spec.get("length", 1)
+                now = time.monotonic()
+                end = now + spec.get("seconds", 1.0)
+                shard.pretended_queue = (now, end, spec.get("length", 1))
             elif spec["kind"] == "optimizing":
                 await self._node.optimizers.set(shard, collection, spec)
             elif spec["kind"] == "dead":
-                await self._node.set_replicas(collection, [[shard.id, self._node.peer_id, "Dead", None]])
+                await self._node.set_replicas(
+                    collection, [[shard.id, self._node.peer_id, "Dead", None]]
+                )
 
     def _shards(self, spec):
         found = []
@@ -151,7 +156,9 @@ class Faults:
             if spec.get("collection") in (None, collection.name):
                 found.append((shard, collection))
         if not found:
-            raise errors.not_found("no shard of this node matches the fault: check collection and shard")
+            raise errors.not_found(
+                "no shard of this node matches the fault: check collection and shard"
+            )
         return found
 
     async def _refuse(self, seconds):
@@ -171,7 +178,9 @@ def _check(spec):
     unknown = set(spec) - _COMMON - _FIELDS[spec["kind"]]
     if unknown:
         allowed = ", ".join(sorted(_COMMON | _FIELDS[spec["kind"]]))
-        raise errors.bad_request(f"unknown field `{sorted(unknown)[0]}` of fault {spec['kind']}: allowed are {allowed}")
+        raise errors.bad_request(
+            f"unknown field `{sorted(unknown)[0]}` of fault {spec['kind']}: allowed are {allowed}"
+        )
 
 
 def kill_self():

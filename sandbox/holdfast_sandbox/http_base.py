@@ -35,7 +35,12 @@ def failure(request, error):
         return web.Response(status=error.status, text=error.message, headers=headers)
     spent = time.perf_counter() - request["started"]
     body = {"status": {"error": error.message}, "time": spent}
-    return web.Response(status=error.status, body=orjson.dumps(body), content_type="application/json", headers=headers)
+    return web.Response(
+        status=error.status,
+        body=orjson.dumps(body),
+        content_type="application/json",
+        headers=headers,
+    )
 
 
 def flag(request, name, default):
@@ -44,7 +49,9 @@ def flag(request, name, default):
     if value is None:
         return default
     if value not in ("true", "false"):
-        raise ApiError(400, f"Query deserialize error: provided string was not `true` or `false`: {name}")
+        raise ApiError(
+            400, f"Query deserialize error: provided string was not `true` or `false`: {name}"
+        )
     return value == "true"
 
 
@@ -55,7 +62,9 @@ def number(request, name, default):
     try:
         return int(value)
     except ValueError:
-        raise ApiError(400, f"Query deserialize error: invalid digit found in string: {name}") from None
+        raise ApiError(
+            400, f"Query deserialize error: invalid digit found in string: {name}"
+        ) from None
 
 
 def consensus_timeout(request):
@@ -100,7 +109,9 @@ class Routes:
 
     def register(self, app, node, keys=True):
         for method, path, handler, need, plain in self.table:
-            app.router.add_route(method, path, _wrap(node, handler, need if keys else "open", plain))
+            app.router.add_route(
+                method, path, _wrap(node, handler, need if keys else "open", plain)
+            )
 
 
 def _wrap(node, handler, need, plain):
@@ -132,7 +143,9 @@ def _authorize(node, request, need):
         return None
     given = _given_key(request)
     if given is None:
-        return web.Response(status=401, text="Must provide an API key or an Authorization bearer token")
+        return web.Response(
+            status=401, text="Must provide an API key or an Authorization bearer token"
+        )
     if _same(given, node.api_key):
         return None
     if not _same(given, node.read_key):
@@ -157,7 +170,12 @@ async def errors_middleware(request, handler):
         if error.status in (404, 405):
             return web.Response(status=404)  # Unknown routes: 404 without a body (transcript 1).
         if error.status == 413:
-            return failure(request, ApiError(413, f"Payload error: JSON payload has exceeded limit ({BODY_LIMIT} bytes)."))
+            return failure(
+                request,
+                ApiError(
+                    413, f"Payload error: JSON payload has exceeded limit ({BODY_LIMIT} bytes)."
+                ),
+            )
         raise
     except (asyncio.CancelledError, ConnectionError):
         raise
@@ -193,7 +211,11 @@ def fault_middleware(node):
     async def middleware(request, handler):
         if request.path.startswith("/sandbox/"):
             return await handler(request)
-        where = {"method": request.method, "path": request.path_qs, "collection": request.match_info.get("name")}
+        where = {
+            "method": request.method,
+            "path": request.path_qs,
+            "collection": request.match_info.get("name"),
+        }
         delay = node.faults.take(("delay",), **where)
         if delay:
             await asyncio.sleep(delay.get("seconds", 1.0))

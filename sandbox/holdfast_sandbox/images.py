@@ -13,7 +13,9 @@ _COLLECTION_VERSION = b"0.4.2"  # The version of the collection crate, not of th
 def segment_ids(folder):
     """The segments of a frozen shard that are whole."""
     root = os.path.join(folder, "segments")
-    return sorted(d for d in os.listdir(root) if os.path.exists(os.path.join(root, d, "version.info")))
+    return sorted(
+        d for d in os.listdir(root) if os.path.exists(os.path.join(root, d, "version.info"))
+    )
 
 
 def segment_files(root):
@@ -122,7 +124,9 @@ def collection(parts, config_files):
             entries += _nested_segments(folder, prefix)
             entries.append(DirEntry(prefix + "wal/"))
             wal = os.path.join(folder, "wal")
-            entries += [FileEntry(f"{prefix}wal/{n}", os.path.join(wal, n)) for n in sorted(os.listdir(wal))]
+            entries += [
+                FileEntry(f"{prefix}wal/{n}", os.path.join(wal, n)) for n in sorted(os.listdir(wal))
+            ]
             entries.append(DataEntry(prefix + "applied_seq.json", _json({"op_num": op_num})))
         entries.append(_replica_state(peer, peers, folder is not None, prefix))
         entries.append(DataEntry(prefix + "shard_config.json", b'{"type":"ReplicaSet"}'))

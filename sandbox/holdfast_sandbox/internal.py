@@ -10,7 +10,7 @@ from .errors import ApiError, PeerUnavailable, no_collection
 from .recover import install
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-_LIMIT = 1 << 30  # A batch of a client may grow when it is split into updates.
+_LIMIT = 256 << 20  # A request of a client, split into updates, may grow.
 
 
 def _collection(node, uuid):
@@ -70,7 +70,15 @@ async def reset(node, body):
     return True
 
 
-CALLS = {"reset": reset, "ping": ping, "report": report, "write": write, "apply": apply, "read": read, "barrier": barrier}
+CALLS = {
+    "reset": reset,
+    "ping": ping,
+    "report": report,
+    "write": write,
+    "apply": apply,
+    "read": read,
+    "barrier": barrier,
+}
 
 
 def _answer(value):

@@ -1,15 +1,23 @@
 """Where a sandbox keeps its files, and the small files that describe it.
 
-    D/cluster.json          ports, keys and options of the cluster, written once by `up`
-    D/meta.log              the log that stands for the consensus
-    D/node-K/node.json      the peer id of node K; gone with its disk
-    D/node-K/pid, log       the process
-    D/node-K/storage/       shards and snapshots
+D/cluster.json          ports, keys and options of the cluster, written once by `up`
+D/meta.log              the log that stands for the consensus
+D/node-K/node.json      the peer id of node K; gone with its disk
+D/node-K/pid, log       the process
+D/node-K/storage/       shards and snapshots
 """
 
 import json
 import os
 from dataclasses import asdict, dataclass, field
+
+
+class CommandError(Exception):
+    """A command cannot be carried out; `hint` says what to do next."""
+
+    def __init__(self, message, hint=""):
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass
@@ -41,6 +49,7 @@ class ClusterFile:
     resharding: bool = False
     optimizer: str = "manual"
     log_level: str = "info"
+    faults: dict = field(default_factory=dict)  # Node index as text -> faults set at its start.
 
     def address(self, index):
         return NodeAddress(**self.nodes[index])
@@ -55,7 +64,8 @@ class ClusterFile:
             with open(path, encoding="utf-8") as file:
                 return ClusterFile(**json.load(file))
         except FileNotFoundError:
-            raise SystemExit(f"no sandbox in {root}: start one with `holdfast sandbox up --dir {root}`") from None
+            hint = f"start one with `holdfast sandbox up --dir {root}`"
+            raise CommandError(f"no sandbox in {root}", hint) from None
 
 
 def write_json(path, value):
@@ -76,8 +86,20 @@ def read_key(path):
     """The key in a file, without the newline at its end; an empty path means no key."""
     if not path:
         return ""
-    with open(path, encoding="utf-8") as file:
-        key = file.read().strip()
+    try:
+        with open(path, encoding="utf-8") as file:
+            key = file.read().strip()
+    except OSError as error:
+        raise CommandError(f"cannot read the key file {path}", str(error)) from None
     if not key:
-        raise SystemExit(f"the key file {path} is empty: write the key into it or leave the option out")
+        raise CommandError(f"the key file {path} is empty", "write the key into it")
     return key
+
+
+def peer_id(root, index):
+    """The peer id of a node, or None when it has no disk (yet)."""
+    try:
+        with open(os.path.join(node_dir(root, index), "node.json"), encoding="utf-8") as file:
+            return json.load(file)["peer_id"]
+    except FileNotFoundError:
+        return None

@@ -61,7 +61,7 @@ class MetaLog:
         line = b"%08x %s\n" % (zlib.crc32(body), body)
         view = memoryview(line)
         while view:
-            view = view[os.write(self._fd, view):]
+            view = view[os.write(self._fd, view) :]
         os.fdatasync(self._fd)
         self._offset += len(line)
         self.applied += 1

@@ -111,7 +111,9 @@ class Node:
 
     async def _join(self):
         if self.peer_id in self.state.removed_peers:
-            raise SystemExit(f"peer {self.peer_id} was removed from the cluster: start the node with an empty disk")
+            raise SystemExit(
+                f"peer {self.peer_id} was removed from the cluster: start the node with an empty disk"
+            )
         known = self.state.peers.get(self.peer_id)
         wanted = {"uri": self.address.uri, "rest": self.address.rest}
         if known != wanted:
@@ -187,15 +189,29 @@ class Node:
     async def _announce_ready(self):
         """A replica is Initializing until its node has made it (reference 3.8)."""
         for collection in list(self.state.collections.values()):
-            ready = [s.id for s in collection.shards.values() if s.replicas.get(self.peer_id) == "Initializing"]
+            ready = [
+                s.id
+                for s in collection.shards.values()
+                if s.replicas.get(self.peer_id) == "Initializing"
+            ]
             if ready:
                 changes = [[i, self.peer_id, "Active", "Initializing"] for i in ready]
-                op = {"op": "replicas", "collection": collection.name, "uuid": collection.uuid, "set": changes}
+                op = {
+                    "op": "replicas",
+                    "collection": collection.name,
+                    "uuid": collection.uuid,
+                    "set": changes,
+                }
                 await self.consensus.propose(op)
 
     async def set_replicas(self, collection, changes):
         """Proposes replica states: a list of [shard, peer, new state, old state or None]."""
-        op = {"op": "replicas", "collection": collection.name, "uuid": collection.uuid, "set": changes}
+        op = {
+            "op": "replicas",
+            "collection": collection.name,
+            "uuid": collection.uuid,
+            "set": changes,
+        }
         await self.consensus.propose(op)
 
     async def _flush_forever(self):
@@ -214,7 +230,9 @@ class Node:
         return self._recover_locks.setdefault((collection.uuid, shard_id), asyncio.Lock())
 
     def count_snapshot(self, collection):
-        self.snapshot_creations[collection.uuid] = self.snapshot_creations.get(collection.uuid, 0) + 1
+        self.snapshot_creations[collection.uuid] = (
+            self.snapshot_creations.get(collection.uuid, 0) + 1
+        )
 
     def background(self, work):
         """Runs work that outlives the request that asked for it."""

@@ -20,10 +20,15 @@ from .trash import discard
 
 log = logging.getLogger(__name__)
 
-LOG_OPS = 50_000  # Updates kept for the copy; an optimization that sees more is given up.
+LOG_POINTS = 50_000  # Points kept for the copy; an optimization that sees more is given up.
 COMPLETED = 16  # Finished optimizations that are remembered for each collection.
 WATCH_SECONDS = 0.5
 _STEP_SECONDS = 0.05
+
+
+def op_weight(op):
+    """How many points an update holds in memory."""
+    return max(1, len(op.get("points") or ()))
 
 
 class Optimization:
@@ -39,14 +44,18 @@ class Optimization:
         self.stop = False
         self.cancelled = False
         self.ops = []
+        self.points = 0
         self.process = None
 
     def log(self, op):
         """Keeps a write for the optimized copy."""
         if self.real and not self.cancelled:
             self.ops.append(op)
-            if len(self.ops) > LOG_OPS:
-                log.warning("optimization of shard %s: too many writes meanwhile, given up", self.shard.id)
+            self.points += op_weight(op)
+            if self.points > LOG_POINTS:
+                log.warning(
+                    "optimization of shard %s: too many writes meanwhile, given up", self.shard.id
+                )
                 self.cancel()
 
     def cancel(self):
@@ -58,8 +67,17 @@ class Optimization:
 
     def shown(self, segments, status="optimizing"):
         """The entry of `running` or `completed` (reference 6.2)."""
-        progress = {"name": "Segment Optimizing", "duration_sec": round(time.monotonic() - self.started, 3)}
-        return {"uuid": self.uuid, "optimizer": "indexing", "status": status, "segments": segments, "progress": progress}
+        progress = {
+            "name": "Segment Optimizing",
+            "duration_sec": round(time.monotonic() - self.started, 3),
+        }
+        return {
+            "uuid": self.uuid,
+            "optimizer": "indexing",
+            "status": status,
+            "segments": segments,
+            "progress": progress,
+        }
 
     def log_entry(self):
         return {"name": "indexing", "uuid": self.uuid, "segment_ids": [], "status": "optimizing"}
@@ -144,7 +162,10 @@ class Optimizers:
 
     def _paused(self, work):
         collection = self._node.state.find(work.collection_uuid)
-        return collection is not None and collection.config["optimizer_config"].get("max_optimization_threads") == 0
+        return (
+            collection is not None
+            and collection.config["optimizer_config"].get("max_optimization_threads") == 0
+        )
 
     async def _child(self, work, folder):
         """Runs `optimize()` on the copy; whether it changed anything."""
@@ -162,7 +183,11 @@ class Optimizers:
     def _end(self, work, folder, changed):
         """Swaps the copy in, or just carries out the deletes that were held back."""
         shard = work.shard
-        if work.cancelled or not shard.usable or self._node.shards.get((work.collection_uuid, shard.id)) is not shard:
+        if (
+            work.cancelled
+            or not shard.usable
+            or self._node.shards.get((work.collection_uuid, shard.id)) is not shard
+        ):
             return
         if changed:
             swap_in(shard, folder, work.ops)
@@ -190,7 +215,12 @@ class Optimizers:
     def _wants(self, shard, collection):
         config = collection.config["optimizer_config"]
         threshold = config.get("indexing_threshold") or 0
-        if not shard.usable or shard.recovering or threshold <= 0 or config.get("max_optimization_threads") == 0:
+        if (
+            not shard.usable
+            or shard.recovering
+            or threshold <= 0
+            or config.get("max_optimization_threads") == 0
+        ):
             return False
         info = shard.info()
         if self._seen.get(shard) == info["points"]:

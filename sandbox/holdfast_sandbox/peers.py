@@ -11,7 +11,9 @@ import orjson
 from .errors import ApiError, PeerUnavailable
 
 CONNECT_SECONDS = 1.0
-CALL_SECONDS = 20.0  # A peer that needs longer counts as dead; the engine's longest stop is shorter.
+CALL_SECONDS = (
+    20.0  # A peer that needs longer counts as dead; the engine's longest stop is shorter.
+)
 SEND_SECONDS = 120.0  # A target answers when it has unpacked and loaded the whole shard.
 PING_SECONDS = 1.0
 SILENT_PINGS = 4  # So many calls in a row without an answer in time make a peer dead.
@@ -27,11 +29,11 @@ def now_text():
 def _transport_error(uri):
     """The text of a failed message between peers (transcript 5)."""
     address = uri.removeprefix("http://").rstrip("/")
-    source = f"Os {{ code: {errno.ECONNREFUSED}, kind: ConnectionRefused, message: \"Connection refused\" }}"
+    source = f'Os {{ code: {errno.ECONNREFUSED}, kind: ConnectionRefused, message: "Connection refused" }}'
     return (
         "Error in closure supplied to transport channel pool: code: 'The service is currently "
-        "unavailable', message: \"tcp connect error\", source: tonic::transport::Error(Transport, "
-        f"ConnectError(ConnectError(\"tcp connect error\", {address}, {source})))"
+        'unavailable\', message: "tcp connect error", source: tonic::transport::Error(Transport, '
+        f'ConnectError(ConnectError("tcp connect error", {address}, {source})))'
     )
 
 
@@ -88,7 +90,9 @@ class Peers:
         uri = self.uri(peer)
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
         try:
-            async with self._session.post(uri + path.lstrip("/"), data=data, timeout=limits) as response:
+            async with self._session.post(
+                uri + path.lstrip("/"), data=data, timeout=limits
+            ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             self._failed(peer, uri, error)
@@ -104,9 +108,13 @@ class Peers:
     async def send_body(self, peer, path, body):
         """Posts a long body; only a connection that stands still counts as dead."""
         uri = self.uri(peer)
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SEND_SECONDS)
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=SEND_SECONDS
+        )
         try:
-            async with self._session.post(uri + path.lstrip("/"), data=body, timeout=limits) as response:
+            async with self._session.post(
+                uri + path.lstrip("/"), data=body, timeout=limits
+            ) as response:
                 answer = orjson.loads(await response.read())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             self._failed(peer, uri, error)
@@ -142,7 +150,9 @@ class Peers:
         Changes of a configuration do not wait for it: on the real cluster they take effect on other
         peers a little later than the call returns (measured 20).
         """
-        await asyncio.gather(*(self.ping(p, catch_up=True) for p in self.others() if self.is_alive(p)))
+        await asyncio.gather(
+            *(self.ping(p, catch_up=True) for p in self.others() if self.is_alive(p))
+        )
 
     async def _ping_forever(self):
         while True:

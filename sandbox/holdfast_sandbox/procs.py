@@ -55,7 +55,9 @@ def spawn(root, index):
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": path},
         )
-    layout.write_json(pid_path(root, index), {"pid": process.pid, "started": _start_time(process.pid)})
+    layout.write_json(
+        pid_path(root, index), {"pid": process.pid, "started": _start_time(process.pid)}
+    )
     return process
 
 
@@ -68,9 +70,11 @@ def wait_ready(root, index, process):
             with open(path, encoding="utf-8") as file:
                 return json.load(file)["peer_id"]
         if process.poll() is not None:
-            raise SystemExit(f"node {index} ended with status {process.returncode} before it served:\n{log_tail(root, index)}")
+            text = f"node {index} ended with status {process.returncode} before it served"
+            raise layout.CommandError(text, log_tail(root, index))
         time.sleep(0.01)
-    raise SystemExit(f"node {index} does not serve after {START_SECONDS:.0f} s:\n{log_tail(root, index)}")
+    text = f"node {index} does not serve after {START_SECONDS:.0f} s"
+    raise layout.CommandError(text, log_tail(root, index))
 
 
 def log_tail(root, index, lines=8):

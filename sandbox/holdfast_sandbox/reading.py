@@ -30,7 +30,11 @@ class Reader:
         peers = shard.readable_peers()
         self._turn += 1
         others = sorted(p for p in peers if p != me)
-        others = others[self._turn % len(others):] + others[: self._turn % len(others)] if others else []
+        others = (
+            others[self._turn % len(others) :] + others[: self._turn % len(others)]
+            if others
+            else []
+        )
         others.sort(key=lambda p: not self._node.peers.is_alive(p))
         return ([me] if me in peers else []) + others
 
@@ -86,7 +90,9 @@ class Reader:
         limit = body.get("limit", 10)
         if body.get("order_by") is not None:
             if body.get("offset") is not None:
-                raise errors.bad_input("Cannot use an `offset` when using `order_by`. The alternative for paging is to use `order_by.start_from` and a filter to exclude the IDs that you've already seen for the `order_by.start_from` value")
+                raise errors.bad_input(
+                    "Cannot use an `offset` when using `order_by`. The alternative for paging is to use `order_by.start_from` and a filter to exclude the IDs that you've already seen for the `order_by.start_from` value"
+                )
             pages = await self.fan_out(collection, "scroll", body, shard_ids)
             return merge_scroll(pages.values(), limit, body["order_by"])
         pages = await self.fan_out(collection, "scroll", {**body, "limit": limit + 1}, shard_ids)
@@ -112,7 +118,9 @@ class Reader:
             hits = await self._fused(collection, body, fusion, shard_ids)
         else:
             pages = await self.fan_out(collection, "query", body, shard_ids)
-            hits = merge_hits(pages.values(), body.get("query"), _larger_is_better(collection, body))
+            hits = merge_hits(
+                pages.values(), body.get("query"), _larger_is_better(collection, body)
+            )
         return hits[offset : offset + limit]
 
     async def _fused(self, collection, body, fusion, shard_ids):
@@ -173,7 +181,9 @@ class Reader:
             for example in options.get(side) or []:
                 if isinstance(example, (int, str)):
                     ids.append(example)
-                    example = await self._vector_of(collection, example, body.get("using"), shard_ids)
+                    example = await self._vector_of(
+                        collection, example, body.get("using"), shard_ids
+                    )
                 resolved[side].append(example)
         if ids:
             body["filter"] = _both(body.get("filter"), {"must_not": [{"has_id": ids}]})
@@ -184,7 +194,9 @@ class Reader:
             raise errors.bad_input("At least one positive vector ID required with this strategy")
         average = np.mean(np.array(resolved["positive"], np.float32), axis=0)
         if resolved["negative"]:
-            average = average + average - np.mean(np.array(resolved["negative"], np.float32), axis=0)
+            average = (
+                average + average - np.mean(np.array(resolved["negative"], np.float32), axis=0)
+            )
         return {"nearest": average.tolist()}
 
 

@@ -71,7 +71,9 @@ async def spool_url(node, spool, url, api_key=None):
     try:
         async with node.peers.session.get(url, headers=headers, timeout=limits) as response:
             if response.status // 100 != 2:
-                raise errors.bad_request(f"Failed to download snapshot from {url}: status - {response.status} {response.reason}")
+                raise errors.bad_request(
+                    f"Failed to download snapshot from {url}: status - {response.status} {response.reason}"
+                )
             async for data in response.content.iter_chunked(_CHUNK):
                 await spool.write(data)
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
@@ -106,7 +108,10 @@ async def _unpack(path, folder, shown):
         await _run(unpack(fd, folder, shown))
     finally:
         os.close(fd)
-    if not (os.path.isdir(os.path.join(folder, "wal")) and os.path.isdir(os.path.join(folder, "segments"))):
+    if not (
+        os.path.isdir(os.path.join(folder, "wal"))
+        and os.path.isdir(os.path.join(folder, "segments"))
+    ):
         raise errors.bad_request("Invalid snapshot")
     if _has_manifest(folder):
         raise errors.bad_request("Invalid snapshot")
@@ -119,7 +124,10 @@ async def _unpack(path, folder, shown):
 def _has_manifest(folder):
     """A partial snapshot is refused where a full one is wanted (reference 3.5)."""
     root = os.path.join(folder, "segments")
-    return any(os.path.exists(os.path.join(root, s, "files", "segment_manifest.json")) for s in os.listdir(root))
+    return any(
+        os.path.exists(os.path.join(root, s, "files", "segment_manifest.json"))
+        for s in os.listdir(root)
+    )
 
 
 async def _run(steps):
@@ -179,7 +187,9 @@ async def _activate(node, collection, shard_id, priority):
     """The table of priorities in reference 3.6; changes are proposed, not awaited by others."""
     shard = node.state.find(collection.uuid).shards[shard_id]
     me = node.peer_id
-    others = [p for p, s in shard.replicas.items() if p != me and s in ("Active", "ReshardingScaleDown")]
+    others = [
+        p for p, s in shard.replicas.items() if p != me and s in ("Active", "ReshardingScaleDown")
+    ]
     changes = [[shard_id, me, "Active", None]]
     if others and priority == "snapshot":
         changes += [[shard_id, p, "Dead", None] for p in others]

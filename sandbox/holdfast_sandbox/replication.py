@@ -56,7 +56,9 @@ class Writer:
     async def _send(self, collection, leader, items, hops):
         """Gives writes to their leader; when it is dead, to the next one."""
         if leader is None:
-            raise errors.service_error(f"The replica set for shard {items[0][0]} has no active replica")
+            raise errors.service_error(
+                f"The replica set for shard {items[0][0]} has no active replica"
+            )
         if leader == self._node.peer_id:
             return await self.lead(collection, items, hops)
         body = {"uuid": collection.uuid, "items": items, "hops": hops}
@@ -83,7 +85,11 @@ class Writer:
 
     async def _mark_dead(self, collection, pairs):
         """Dead, where another Active replica exists (measured, transcript 5)."""
-        changes = [[shard_id, peer, "Dead", None] for shard_id, peer in pairs if self._may_die(collection, shard_id, peer)]
+        changes = [
+            [shard_id, peer, "Dead", None]
+            for shard_id, peer in pairs
+            if self._may_die(collection, shard_id, peer)
+        ]
         if changes:
             await self._node.set_replicas(collection, changes)
 
@@ -129,7 +135,9 @@ class Writer:
         forward = self._node.transfers.forward(collection, shard.id, op)
         if forward is not None:
             await forward
-        followers = [p for p, s in shard.replicas.items() if s in UPDATABLE and p != self._node.peer_id]
+        followers = [
+            p for p, s in shard.replicas.items() if s in UPDATABLE and p != self._node.peer_id
+        ]
         if followers:
             await self._follow(collection, shard, followers, op)
         return number
@@ -141,7 +149,9 @@ class Writer:
         failed = []
         for peer, result in zip(followers, results):
             if isinstance(result, (PeerUnavailable, ApiError)):
-                log.warning("shard %s of %s on peer %s: %s", shard.id, collection.name, peer, result)
+                log.warning(
+                    "shard %s of %s on peer %s: %s", shard.id, collection.name, peer, result
+                )
                 failed.append((shard.id, peer))
             elif isinstance(result, BaseException):
                 raise result

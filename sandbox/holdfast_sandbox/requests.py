@@ -14,7 +14,9 @@ class RequestStats:
     def note(self, route, status, started):
         """Counts one answer; `started` is a value of time.perf_counter()."""
         spent = int((time.perf_counter() - started) * 1e6)
-        entry = self._entries.setdefault(route, {}).setdefault(str(status), [0, spent, spent, 0, ""])
+        entry = self._entries.setdefault(route, {}).setdefault(
+            str(status), [0, spent, spent, 0, ""]
+        )
         entry[0] += 1
         entry[1] = min(entry[1], spent)
         entry[2] = max(entry[2], spent)
@@ -24,7 +26,10 @@ class RequestStats:
 
     def shown(self):
         """Route -> status -> numbers."""
-        return {route: {s: _shown(e) for s, e in codes.items()} for route, codes in self._entries.items()}
+        return {
+            route: {s: _shown(e) for s, e in codes.items()}
+            for route, codes in self._entries.items()
+        }
 
 
 def _shown(entry):

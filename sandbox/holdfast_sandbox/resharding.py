@@ -15,14 +15,18 @@ def _moving(collection):
 def _expect(collection, stage, step):
     moving = _moving(collection)
     if moving.stage != stage:
-        raise errors.bad_request(f"{step} is not possible while resharding is in stage {moving.stage}")
+        raise errors.bad_request(
+            f"{step} is not possible while resharding is in stage {moving.stage}"
+        )
     return moving
 
 
 def check_transfer(collection, to_shard):
     """A resharding transfer needs a resharding and goes to its shard."""
     if _moving(collection).shard_id != to_shard:
-        raise errors.bad_request(f"Resharding transfer must go to shard {collection.resharding.shard_id}")
+        raise errors.bad_request(
+            f"Resharding transfer must go to shard {collection.resharding.shard_id}"
+        )
 
 
 # -- what the log does ------------------------------------------------------------------------------
@@ -34,10 +38,14 @@ def apply(_state, collection, op):
 
 def _start(collection, op):
     if collection.resharding is not None:
-        raise errors.bad_request(f"Resharding is already in progress for collection {collection.name}")
+        raise errors.bad_request(
+            f"Resharding is already in progress for collection {collection.name}"
+        )
     moving = Resharding(**op["resharding"])
     if moving.direction == "up":
-        collection.shards[moving.shard_id] = Shard(moving.shard_id, moving.shard_key, {moving.peer_id: "Resharding"})
+        collection.shards[moving.shard_id] = Shard(
+            moving.shard_id, moving.shard_key, {moving.peer_id: "Resharding"}
+        )
     collection.resharding = moving
     _set_shard_number(collection)
 
@@ -68,7 +76,9 @@ def _finish(collection, _op):
 def _abort(collection, _op):
     moving = _moving(collection)
     if moving.stage == "write_committed":
-        raise errors.bad_request("resharding cannot be aborted after the write hash ring was committed")
+        raise errors.bad_request(
+            "resharding cannot be aborted after the write hash ring was committed"
+        )
     collection.transfers = [t for t in collection.transfers if t.to_shard_id != moving.shard_id]
     collection.shards.pop(moving.shard_id, None)
     collection.resharding = None

@@ -45,7 +45,9 @@ async def put_metadata(node, request):
 
 
 async def delete_metadata(node, request):
-    await node.consensus.propose({"op": "metadata", "key": request.match_info["key"], "value": None})
+    await node.consensus.propose(
+        {"op": "metadata", "key": request.match_info["key"], "value": None}
+    )
     return envelope(request, True)
 
 
@@ -69,7 +71,9 @@ async def collection_cluster(node, request):
         "shard_count": len(collection.shards),
         "local_shards": local,
         "remote_shards": remote,
-        "shard_transfers": [t.info(node.transfers.comment(collection, t)) for t in collection.transfers],
+        "shard_transfers": [
+            t.info(node.transfers.comment(collection, t)) for t in collection.transfers
+        ],
     }
     if collection.resharding:
         out["resharding_operations"] = [telemetry.resharding_info(collection.resharding)]

@@ -77,7 +77,12 @@ async def patch_collection(node, request):
     def make(state):
         collection = state.resolve(name)
         config = defaults.patched_config(collection.config, body)
-        return {"op": "update_collection", "collection": name, "uuid": collection.uuid, "config": config}
+        return {
+            "op": "update_collection",
+            "collection": name,
+            "uuid": collection.uuid,
+            "config": config,
+        }
 
     await node.consensus.propose(make, consensus_timeout(request))
     return envelope(request, True)
@@ -89,7 +94,9 @@ async def delete_collection(node, request):
     _check_name(name)
     if name not in node.state.collections:
         return envelope(request, False)
-    await node.consensus.propose({"op": "delete_collection", "collection": name}, consensus_timeout(request))
+    await node.consensus.propose(
+        {"op": "delete_collection", "collection": name}, consensus_timeout(request)
+    )
     await node.peers.seen_by_all()
     return envelope(request, True)
 
@@ -107,15 +114,29 @@ async def create_index(node, request):
     if schema is None:
         raise errors.bad_request("Field schema is required")
     field_schema(schema)  # Refuses what the engine does not know.
-    op = {"op": "index", "collection": collection.name, "uuid": collection.uuid, "field": field, "schema": schema}
+    op = {
+        "op": "index",
+        "collection": collection.name,
+        "uuid": collection.uuid,
+        "field": field,
+        "schema": schema,
+    }
     await node.consensus.propose(op, consensus_timeout(request))
-    return await _on_all_shards(node, request, collection, {"kind": "create_index", "field": field, "schema": schema})
+    return await _on_all_shards(
+        node, request, collection, {"kind": "create_index", "field": field, "schema": schema}
+    )
 
 
 async def drop_index(node, request):
     collection = node.state.resolve(request.match_info["name"])
     field = request.match_info["field"]
-    op = {"op": "index", "collection": collection.name, "uuid": collection.uuid, "field": field, "schema": None}
+    op = {
+        "op": "index",
+        "collection": collection.name,
+        "uuid": collection.uuid,
+        "field": field,
+        "schema": None,
+    }
     await node.consensus.propose(op, consensus_timeout(request))
     return await _on_all_shards(node, request, collection, {"kind": "drop_index", "field": field})
 
@@ -134,10 +155,17 @@ async def change_vector_name(node, request):
 
     def make(state):
         config = defaults.with_named_vector(state.resolve(collection.name).config, name, body)
-        return {"op": "update_collection", "collection": collection.name, "uuid": collection.uuid, "config": config}
+        return {
+            "op": "update_collection",
+            "collection": collection.name,
+            "uuid": collection.uuid,
+            "config": config,
+        }
 
     await node.consensus.propose(make, consensus_timeout(request))
-    return await _on_all_shards(node, request, collection, {"kind": "named_vector", "name": name, "params": body})
+    return await _on_all_shards(
+        node, request, collection, {"kind": "named_vector", "name": name, "params": body}
+    )
 
 
 # -- aliases --------------------------------------------------------------------------------------
@@ -153,7 +181,9 @@ async def list_aliases(node, request):
 
 async def collection_aliases(node, request):
     name = node.state.resolve(request.match_info["name"]).name
-    return envelope(request, _alias_list((a, c) for a, c in sorted(node.state.aliases.items()) if c == name))
+    return envelope(
+        request, _alias_list((a, c) for a, c in sorted(node.state.aliases.items()) if c == name)
+    )
 
 
 async def change_aliases(node, request):
@@ -162,7 +192,11 @@ async def change_aliases(node, request):
     if not isinstance(actions, list):
         raise errors.bad_json("missing field `actions`")
     for action in actions:
-        if len(action) != 1 or next(iter(action)) not in ("create_alias", "delete_alias", "rename_alias"):
+        if len(action) != 1 or next(iter(action)) not in (
+            "create_alias",
+            "delete_alias",
+            "rename_alias",
+        ):
             raise errors.bad_json("data did not match any variant of untagged enum AliasOperations")
     await node.consensus.propose({"op": "aliases", "actions": actions}, consensus_timeout(request))
     await node.peers.seen_by_all()
@@ -197,11 +231,15 @@ async def create_shard_key(node, collection, body, timeout):
         if not now.custom_sharding:
             raise errors.bad_request("Shard Key cannot be created with Auto sharding method")
         if now.shards_of_key(key):
-            raise errors.bad_request(f"Sharding key {_shown(key)} already exists for collection {name}")
+            raise errors.bad_request(
+                f"Sharding key {_shown(key)} already exists for collection {name}"
+            )
         params = now.config["params"]
         initial = body.get("initial_state")
         if initial not in (None, "Active", "Partial"):
-            raise errors.bad_request(f"Initial state cannot be {initial}, only Active or Partial are allowed")
+            raise errors.bad_request(
+                f"Initial state cannot be {initial}, only Active or Partial are allowed"
+            )
         pool = _pool(state, key, body.get("placement"))
         factor = body.get("replication_factor") or (1 if initial else params["replication_factor"])
         count = body.get("shards_number") or params["shard_number"]
@@ -245,7 +283,9 @@ async def drop_shard_key(node, collection, body, timeout):
         if not now.custom_sharding:
             raise errors.bad_request("Shard Key cannot be created with Auto sharding method")
         if not now.shards_of_key(key):
-            raise errors.bad_request(f"Sharding key {_shown(key)} does not exist for collection {now.name}")
+            raise errors.bad_request(
+                f"Sharding key {_shown(key)} does not exist for collection {now.name}"
+            )
         return {"op": "drop_shard_key", "collection": now.name, "uuid": now.uuid, "key": key}
 
     await node.consensus.propose(make, timeout)

@@ -4,7 +4,14 @@ from . import errors, strict
 from .edge_filter import edge_id, json_id
 from .http_base import envelope, json_body, json_object, path_shard
 from .ringreads import ring_count, ring_scroll
-from .writes import batch_ops, read_shards, selecting_ops, update_result, update_vectors_ops, upsert_ops
+from .writes import (
+    batch_ops,
+    read_shards,
+    selecting_ops,
+    update_result,
+    update_vectors_ops,
+    upsert_ops,
+)
 
 
 def _collection(node, request):
@@ -77,7 +84,9 @@ async def scroll(node, request):
     strict.check_read(collection, body)
     if body.get("limit", 10) < 1:
         raise errors.invalid("JSON body: [internal.limit: value 0 invalid, must be 1 or larger]")
-    return envelope(request, await node.reader.scroll(collection, body, read_shards(collection, body)))
+    return envelope(
+        request, await node.reader.scroll(collection, body, read_shards(collection, body))
+    )
 
 
 async def count(node, request):
@@ -91,7 +100,9 @@ async def retrieve(node, request):
     collection = _collection(node, request)
     body = await json_object(request)
     body["ids"] = [json_id(edge_id(i)) for i in body["ids"]]
-    return envelope(request, await node.reader.retrieve(collection, body, read_shards(collection, body)))
+    return envelope(
+        request, await node.reader.retrieve(collection, body, read_shards(collection, body))
+    )
 
 
 async def get_point(node, request):
@@ -109,7 +120,10 @@ async def query(node, request):
     collection = _collection(node, request)
     body = await json_object(request)
     strict.check_read(collection, body)
-    return envelope(request, {"points": await node.reader.query(collection, body, read_shards(collection, body))})
+    return envelope(
+        request,
+        {"points": await node.reader.query(collection, body, read_shards(collection, body))},
+    )
 
 
 async def query_batch(node, request):
@@ -125,7 +139,9 @@ async def query_batch(node, request):
 async def facet(node, request):
     collection = _collection(node, request)
     body = await json_object(request)
-    return envelope(request, {"hits": await node.reader.facet(collection, body, read_shards(collection, body))})
+    return envelope(
+        request, {"hits": await node.reader.facet(collection, body, read_shards(collection, body))}
+    )
 
 
 # -- reads of one replica ---------------------------------------------------------------------------

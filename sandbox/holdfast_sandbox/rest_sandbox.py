@@ -21,7 +21,15 @@ async def clear_faults(node, request):
 async def info(node, request):
     """What `holdfast sandbox status` shows of a node."""
     shards = len(node.shards)
-    return envelope(request, {"node": node.index, "peer_id": node.peer_id, "shards": shards, "faults": node.faults.list()})
+    return envelope(
+        request,
+        {
+            "node": node.index,
+            "peer_id": node.peer_id,
+            "shards": shards,
+            "faults": node.faults.list(),
+        },
+    )
 
 
 def register(routes):

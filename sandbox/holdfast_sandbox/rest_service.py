@@ -8,7 +8,9 @@ from . import COMMIT, VERSION, http_base, metrics, telemetry
 
 async def root(_node, _request):
     """Bare JSON without an envelope (transcript 1)."""
-    body = orjson.dumps({"title": "qdrant - vector search engine", "version": VERSION, "commit": COMMIT})
+    body = orjson.dumps(
+        {"title": "qdrant - vector search engine", "version": VERSION, "commit": COMMIT}
+    )
     return web.Response(body=body, content_type="application/json")
 
 
@@ -19,8 +21,14 @@ async def healthz(_node, _request):
 async def readyz(node, _request):
     """Latches to ready once all local shards were Active (reference 1.1)."""
     if not node.ready:
-        states = [s.replicas.get(node.peer_id) for c in node.state.collections.values() for s in c.shards.values()]
-        node.ready = all(s not in ("Dead", "Partial", "Recovery", "Initializing") for s in states if s)
+        states = [
+            s.replicas.get(node.peer_id)
+            for c in node.state.collections.values()
+            for s in c.shards.values()
+        ]
+        node.ready = all(
+            s not in ("Dead", "Partial", "Recovery", "Initializing") for s in states if s
+        )
     if node.ready:
         return web.Response(text="all shards are ready")
     return web.Response(status=503, text="some shards are not ready")

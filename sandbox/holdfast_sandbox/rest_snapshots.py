@@ -55,7 +55,9 @@ async def _waited(node, request, work):
 
 async def stream(node, request):
     collection, shard = _shard(node, request)
-    return await snapshots.stream_shard(node, request, collection, shard, snapshots.streamable(node))
+    return await snapshots.stream_shard(
+        node, request, collection, shard, snapshots.streamable(node)
+    )
 
 
 async def partial_manifest(node, request):
@@ -89,7 +91,9 @@ async def _asked_manifest(request):
         if not isinstance(segment, dict):
             kind = f"integer `{segment}`" if isinstance(segment, int) else type(segment).__name__
             at = len(orjson.dumps({name: segment})) + 1  # After the blank that JSON writers put.
-            text = f"invalid type: {kind}, expected struct SegmentManifest at line 1 column {at - 1}"
+            text = (
+                f"invalid type: {kind}, expected struct SegmentManifest at line 1 column {at - 1}"
+            )
             raise errors.bad_json(text)
     return asked
 
@@ -115,7 +119,9 @@ async def create_stored(node, request):
     if "shard" in request.match_info:
         collection, shard = _shard(node, request)
         return await _waited(node, request, snapshots.store_shard(node, collection, shard))
-    return await _waited(node, request, snapshots.store_collection(node, _collection(node, request)))
+    return await _waited(
+        node, request, snapshots.store_collection(node, _collection(node, request))
+    )
 
 
 async def delete_stored(node, request):
@@ -149,7 +155,9 @@ async def _download(node, request, path):
     response.last_modified = info.st_mtime
     response.headers["ETag"] = etag
     response.headers["Accept-Ranges"] = "bytes"
-    response.headers["Content-Disposition"] = f'attachment; filename="{os.path.basename(path)}"'
+    response.headers["Content-Disposition"] = (
+        f'attachment; filename="{snapshots.file_name(os.path.basename(path))}"'
+    )
     if ranged:
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{info.st_size}"
     await response.prepare(request)
@@ -191,12 +199,16 @@ def _priority(value):
     value = value or "snapshot"
     if value not in _PRIORITIES:
         allowed = "`no_sync`, `snapshot`, `replica`"
-        raise ApiError(400, f"Query deserialize error: unknown variant `{value}`, expected one of {allowed}")
+        raise ApiError(
+            400, f"Query deserialize error: unknown variant `{value}`, expected one of {allowed}"
+        )
     return value
 
 
 def _checksum(value):
-    if value is not None and (len(value) != 64 or any(c not in "0123456789abcdefABCDEF" for c in value)):
+    if value is not None and (
+        len(value) != 64 or any(c not in "0123456789abcdefABCDEF" for c in value)
+    ):
         raise errors.invalid("query parameters: [checksum: value is not a valid SHA256 hash]")
     return value
 
@@ -298,7 +310,9 @@ async def create_full(node, request):
 
 
 async def download_full(node, request):
-    return await _download(node, request, snapshots.find_stored(node.snapshots, request.match_info["snapshot"]))
+    return await _download(
+        node, request, snapshots.find_stored(node.snapshots, request.match_info["snapshot"])
+    )
 
 
 async def delete_full(node, request):

@@ -47,8 +47,7 @@ class LocalShard:
         self.optimizing = None  # An optimizer.Optimization while one works.
         self.snapshot_lock = asyncio.Lock()
         self.write_lock = asyncio.Lock()
-        self.queue_until = 0.0  # Monotonic time at which an artificial update queue is drained.
-        self.queue_length = 0
+        self.pretended_queue = (0.0, 0.0, 0)  # Begin, end (monotonic) and first length, by a fault.
         self.recovering = False  # Installed by an upload that is not in the metadata yet.
         self.snapshots_running = 0
         self.optimized_points = 0
@@ -145,7 +144,9 @@ class LocalShard:
 
     def _note_held(self, name, ids):
         line = orjson.dumps({name: [json_id(i) for i in ids]}) + b"\n"
-        fd = os.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(
+            self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
         try:
             os.write(fd, line)
         finally:
@@ -160,7 +161,11 @@ class LocalShard:
             os.unlink(self._journal_path)
 
     def _hold(self, op):
-        ids = {edge_id(i) for i in op["points"]} if op.get("points") is not None else self._matching(op["filter"])
+        ids = (
+            {edge_id(i) for i in op["points"]}
+            if op.get("points") is not None
+            else self._matching(op["filter"])
+        )
         ids -= self.held
         if ids:
             self.held |= ids
@@ -279,11 +284,14 @@ class LocalShard:
         return self._edge.snapshot_manifest()
 
     def queue(self):
-        """Length of the update queue: nothing waits here except what a fault pretends."""
-        left = self.queue_until - time.monotonic()
-        if left <= 0:
-            self.queue_length = 0
-        return self.queue_length and max(1, self.queue_length)
+        """Length of the update queue: nothing waits here except what a fault pretends; that falls."""
+        begin, end, length = self.pretended_queue
+        left = end - time.monotonic()
+        return max(1, round(length * left / (end - begin))) if left > 0 else 0
+
+    def queue_seconds(self):
+        """How long it takes until the update queue has drained."""
+        return max(0.0, self.pretended_queue[1] - time.monotonic())
 
     # -- snapshots ----------------------------------------------------------------------------
 
@@ -302,8 +310,14 @@ def engine_error(error):
     text = str(error)
     if text.startswith("No point with id"):
         return errors.not_found(text)
-    if text.startswith(("Service runtime error", "IO Error", "File IO error", "OperationCancelled")):
+    if text.startswith(
+        ("Service runtime error", "IO Error", "File IO error", "OperationCancelled")
+    ):
         return errors.service_error(text)
     if isinstance(error, (KeyError, TypeError, ValueError)):
         return errors.bad_json(f"invalid request: {text}")
-    return errors.bad_input(text) if not text.startswith("No appropriate index") else errors.bad_request(text)
+    return (
+        errors.bad_input(text)
+        if not text.startswith("No appropriate index")
+        else errors.bad_request(text)
+    )

@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 import os
-import time
 import uuid as uuidlib
 
 from . import errors, images
@@ -18,6 +17,11 @@ from .trash import discard
 CUT_DELAY_SECONDS = 0.03
 BYTE_DELAY_SECONDS = 0.005
 _HASH_CHUNK = 1 << 20
+
+
+def file_name(text):
+    """A name that fits a header, whatever the collection is called."""
+    return "".join(c if c.isprintable() and c not in '"\\' else "_" for c in text)
 
 
 def timestamp(now=None):
@@ -32,7 +36,9 @@ def local_shard(node, collection, shard_id):
         raise errors.not_found(f"shard {shard_id} not found")
     shard = node.local(collection, shard_id)
     transfer = collection.transfer_of(shard_id)
-    forwarding = transfer and transfer.source == node.peer_id and transfer.method == "stream_records"
+    forwarding = (
+        transfer and transfer.source == node.peer_id and transfer.method == "stream_records"
+    )
     if shard is None or forwarding:
         # A forward proxy cannot be streamed meanwhile (reference 5, methods).
         raise errors.bad_input(f"Shard {shard_id} is not a local or queue proxy shard")
@@ -70,7 +76,7 @@ def counted(shard):
 
 async def wait_queue(shard):
     """No byte flows before the update queue has drained (reference 3.2)."""
-    while (left := shard.queue_until - time.monotonic()) > 0:
+    while (left := shard.queue_seconds()) > 0:
         await asyncio.sleep(min(left, 0.05))
 
 
@@ -80,12 +86,17 @@ async def stream_shard(node, request, collection, shard, build):
     Headers at once; a second stream of the shard waits for the first, and its cut is after that
     (measured 1, sandbox notes d).  `build(frozen, replicas)` makes the tar entries.
     """
-    response = stream_response(f"{collection.name}-shard-{shard.id}-{timestamp()}.snapshot")
+    name = file_name(f"{collection.name}-shard-{shard.id}-{timestamp()}.snapshot")
+    response = stream_response(name)
+    if "Accept-Encoding" in request.headers:
+        response.enable_compression()  # As the server does, to who allows it (reference 0.1).
     await response.prepare(request)
     async with shard.snapshot_lock:
         await wait_queue(shard)
         await asyncio.sleep(node.random.uniform(0, CUT_DELAY_SECONDS))
-        shard = node.shards.get((collection.uuid, shard.id), shard)  # A recovery may have replaced it.
+        shard = node.shards.get(
+            (collection.uuid, shard.id), shard
+        )  # A recovery may have replaced it.
         shard.check_usable()
         with frozen(node, shard) as cut:
             entries = build(cut, collection.shards[shard.id].replicas)
@@ -99,7 +110,9 @@ def streamable(node):
     """Entries of the streamable format."""
 
     def build(cut, replicas):
-        return images.streamable(cut.folder, cut.manifest, node.peer_id, replicas, node.random.getrandbits(32))
+        return images.streamable(
+            cut.folder, cut.manifest, node.peer_id, replicas, node.random.getrandbits(32)
+        )
 
     return build
 
@@ -165,7 +178,12 @@ def list_stored(folder):
 def find_stored(folder, name):
     """The path of a stored snapshot, 404 when it is not there; the name is a bare file name."""
     path = os.path.join(folder, name)
-    if "/" in name or name in ("", ".", "..") or name.endswith(".checksum") or not os.path.isfile(path):
+    if (
+        "/" in name
+        or name in ("", ".", "..")
+        or name.endswith(".checksum")
+        or not os.path.isfile(path)
+    ):
         raise errors.not_found(f"Snapshot {name} not found")
     return path
 
@@ -214,7 +232,9 @@ async def store_collection(node, collection):
                 cut = stack.enter_context(frozen(node, shard, with_wal=True))
                 await node.optimizers.add_wal_tail(shard, cut.folder)
                 folder, op_num = cut.folder, images.next_index(cut.manifest) - 1
-            parts.append((shard_id, folder, op_num, node.peer_id, collection.shards[shard_id].replicas))
+            parts.append(
+                (shard_id, folder, op_num, node.peer_id, collection.shards[shard_id].replicas)
+            )
         await write_tar(images.collection(parts, config_files(collection)), path)
     node.count_snapshot(collection)
     return describe(path)

@@ -175,7 +175,9 @@ class ClusterState:
         peer = op["peer"]
         if peer not in self.peers:
             raise errors.not_found(f"Peer with id {peer} not found")
-        holds = any(peer in s.replicas for c in self.collections.values() for s in c.shards.values())
+        holds = any(
+            peer in s.replicas for c in self.collections.values() for s in c.shards.values()
+        )
         if holds and not op.get("force"):
             raise errors.bad_request(f"Cannot remove peer {peer} as there are shards on it")
         for collection in self.collections.values():
@@ -191,7 +193,9 @@ class ClusterState:
         if name in self.collections:
             raise errors.already_exists(f"Collection `{name}` already exists!")
         if name in self.aliases:
-            text = f"Can't create collection with name {name}. Alias with the same name already exists"
+            text = (
+                f"Can't create collection with name {name}. Alias with the same name already exists"
+            )
             raise errors.already_exists(text)
         made = Collection(name, op["uuid"], op["config"])
         for item in op["shards"]:
@@ -267,7 +271,9 @@ class ClusterState:
         if peer not in shard.replicas:
             raise errors.bad_request(f"Shard {op['shard']} has no replica on peer {peer}")
         if _last_active(shard, peer):
-            text = f"Shard {op['shard']} must have at least one active replica after removing {peer}"
+            text = (
+                f"Shard {op['shard']} must have at least one active replica after removing {peer}"
+            )
             raise errors.bad_input(text)
         for transfer in [t for t in collection.transfers if t.shard_id == op["shard"]]:
             if transfer.involves(peer):

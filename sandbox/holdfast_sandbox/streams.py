@@ -59,8 +59,14 @@ class Sender:
 
     def _next_stop(self, size):
         """Bytes until the next fault that is bound to a byte."""
-        marks = [s["byte"] for k, s in self._faults.items() if k != "slow" and s.get("byte") is not None]
-        marks += [0 for k, s in self._faults.items() if k in ("reset", "stall", "die") and s.get("byte") is None]
+        marks = [
+            s["byte"] for k, s in self._faults.items() if k != "slow" and s.get("byte") is not None
+        ]
+        marks += [
+            0
+            for k, s in self._faults.items()
+            if k in ("reset", "stall", "die") and s.get("byte") is None
+        ]
         ahead = [m - self._sent for m in marks if m >= self._sent]
         return min([size, *ahead])
 

@@ -35,7 +35,7 @@ def enabled(collection):
 def check_limit(collection, option, value, what):
     limit = enabled(collection).get(option)
     if limit is not None and value > limit:
-        text = f"Limit exceeded {value} > {limit} for \"{what}\". Help: Reduce the \"{what}\" parameter to or below {limit}."
+        text = f'Limit exceeded {value} > {limit} for "{what}". Help: Reduce the "{what}" parameter to or below {limit}.'
         raise errors.ApiError(400, text)  # Free text (reference 0.1).
 
 

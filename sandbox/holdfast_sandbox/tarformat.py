@@ -62,7 +62,9 @@ def entry_head(name, kind, size, mode=0o100644, mtime=0, sparse=(), real_size=0)
     encoded, head = name.encode(), b""
     if len(encoded) > 100:
         text = encoded + b"\0"
-        head = _header(b"././@LongLink", "L", len(text), 0o644, 0) + text + b"\0" * _padding(len(text))
+        head = (
+            _header(b"././@LongLink", "L", len(text), 0o644, 0) + text + b"\0" * _padding(len(text))
+        )
     head += _header(encoded, kind, size, mode, mtime, sparse, real_size)
     return head + _extensions(sparse)
 
@@ -155,7 +157,9 @@ def wal_entry(name, next_index, seed, capacity=32 << 20):
     Sparse, one block of data: 3 bytes `wal`, version 0, a random seed (reference 4.6).
     """
     data = b"wal\0" + seed.to_bytes(4, "little") + b"\0" * (4096 - 8)
-    head = entry_head(f"{name}closed-{next_index}", "S", 4096, 0o100644, 0, [(0, 4096), (capacity, 0)], capacity)
+    head = entry_head(
+        f"{name}closed-{next_index}", "S", 4096, 0o100644, 0, [(0, 4096), (capacity, 0)], capacity
+    )
     return RawEntry(f"{name}closed-{next_index}", head + data)
 
 

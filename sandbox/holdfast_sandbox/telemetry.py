@@ -28,7 +28,11 @@ _APP = {
 _CLUSTER_CONFIG = {
     "grpc_timeout_ms": 60000,
     "p2p": {"connection_pool_size": 2},
-    "consensus": {"max_message_queue_size": 100, "tick_period_ms": 100, "bootstrap_timeout_sec": 15},
+    "consensus": {
+        "max_message_queue_size": 100,
+        "tick_period_ms": 100,
+        "bootstrap_timeout_sec": 15,
+    },
 }
 
 
@@ -147,7 +151,12 @@ def _collection(node, collection, reports):
     for shard in sorted(collection.shards.values(), key=lambda s: s.id):
         replicas = []
         for peer, state in shard.replicas.items():
-            details = reports.get(peer, {}).get("shards", {}).get(collection.uuid, {}).get(str(shard.id), {})
+            details = (
+                reports.get(peer, {})
+                .get("shards", {})
+                .get(collection.uuid, {})
+                .get(str(shard.id), {})
+            )
             replicas.append({"peer_id": peer, "state": state, **details})
         entry = {"id": shard.id}
         if shard.key is not None:
@@ -157,7 +166,9 @@ def _collection(node, collection, reports):
     if collection.resharding:
         out["reshardings"] = [resharding_info(collection.resharding)]
     if collection.transfers:
-        out["shard_transfers"] = [t.info(node.transfers.comment(collection, t)) for t in collection.transfers]
+        out["shard_transfers"] = [
+            t.info(node.transfers.comment(collection, t)) for t in collection.transfers
+        ]
     return out
 
 
@@ -178,12 +189,19 @@ def node_telemetry(node, level):
     startup = started.strftime("%Y-%m-%dT%H:%M:%S.") + f"{started.microsecond // 1000:03d}Z"
     collections = {"number_of_collections": len(node.state.collections)}
     if level >= 2:
-        collections["collections"] = [_node_collection(node, c, level) for c in node.state.collections.values()]
-        collections["snapshots"] = [_snapshot_counts(node, c) for c in node.state.collections.values()]
+        collections["collections"] = [
+            _node_collection(node, c, level) for c in node.state.collections.values()
+        ]
+        collections["snapshots"] = [
+            _snapshot_counts(node, c) for c in node.state.collections.values()
+        ]
     out = {"id": node.process_id, "app": {**_APP, "startup": startup}, "collections": collections}
     if level >= 1:
         out["cluster"] = _node_cluster(node, level)
-    calls = {"rest": {"responses": node.requests.shown()}, "grpc": {"responses": node.calls.shown()}}
+    calls = {
+        "rest": {"responses": node.requests.shown()},
+        "grpc": {"responses": node.calls.shown()},
+    }
     out |= {"requests": calls, "memory": memory(), "hardware": {"collection_data": {}}}
     return out | {"search_pool": {"mode": "high_io", "high_cpu_threads": 1, "high_io_threads": 1}}
 
@@ -246,7 +264,11 @@ def _local_shard(shard, level):
         out["segments"] = [_segment(shard, uuid, entry) for uuid, entry in shard.manifest().items()]
         status = "ok"
         log = shard.optimizing.log_entry() if shard.optimizing else None
-        out["optimizations"] = {"status": status, "optimizations": {"count": 0}, "log": [log] if log else []}
+        out["optimizations"] = {
+            "status": status,
+            "optimizations": {"count": 0},
+            "log": [log] if log else [],
+        }
     return out
 
 

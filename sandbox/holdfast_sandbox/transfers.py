@@ -12,6 +12,8 @@ import time
 
 from . import errors, images
 from .errors import ApiError, PeerUnavailable
+from .edge_filter import json_id
+from .optimizer import op_weight
 from .recover import Spool, _run, install
 from .snapshots import frozen
 from .state import find_transfer
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 TRIES = 3  # Reference 5.
 BATCH = 100  # Records a step of a stream transfer.
 WATCH_SECONDS = 0.25
-QUEUE_OPS = 20_000  # Writes kept for a target that loads a snapshot; then writers wait.
+QUEUE_POINTS = 50_000  # Points kept for a target that loads a snapshot; then writers wait.
 METHODS = ("stream_records", "snapshot", "wal_delta", "resharding_stream_records")
 
 
@@ -37,6 +39,7 @@ class Job:
         self.started = time.monotonic()
         self.stage = ""
         self.queue = None  # Writes since the cut, while a snapshot is on its way.
+        self.queued = 0
         self.room = asyncio.Event()
         self.room.set()
         self.task = None
@@ -164,7 +167,13 @@ class Transfers:
                 await self._attempt(job)
                 return
             except (ApiError, PeerUnavailable, OSError) as error:
-                log.warning("transfer of shard %s of %s, try %s: %s", job.transfer.shard_id, job.name, attempt, error)
+                log.warning(
+                    "transfer of shard %s of %s, try %s: %s",
+                    job.transfer.shard_id,
+                    job.name,
+                    attempt,
+                    error,
+                )
                 job.queue = None
                 job.room.set()
                 await asyncio.sleep(0.2 * attempt)
@@ -190,7 +199,12 @@ class Transfers:
 
     async def _barrier(self, job):
         """From here on every living peer sends writes of the shard to this node."""
-        body = {"uuid": job.uuid, "shard": job.transfer.shard_id, "commit": self._node.state.commit, "timeout": 5.0}
+        body = {
+            "uuid": job.uuid,
+            "shard": job.transfer.shard_id,
+            "commit": self._node.state.commit,
+            "timeout": 5.0,
+        }
         peers = [p for p in self._node.peers.others() if self._node.peers.is_alive(p)]
         calls = (self._node.peers.call(p, "/internal/barrier", body) for p in peers)
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -199,7 +213,12 @@ class Transfers:
                 raise result
 
     async def _finish(self, job):
-        op = {"op": "transfer_finish", "collection": job.name, "uuid": job.uuid, "key": list(job.transfer.key())}
+        op = {
+            "op": "transfer_finish",
+            "collection": job.name,
+            "uuid": job.uuid,
+            "key": list(job.transfer.key()),
+        }
         await self._node.consensus.propose(op)
 
     async def _to_target(self, job, op):
@@ -223,7 +242,8 @@ class Transfers:
 
     async def _enqueue(self, job, op):
         job.queue.append(op)
-        if len(job.queue) >= QUEUE_OPS:
+        job.queued += op_weight(op)
+        if job.queued >= QUEUE_POINTS:
             job.room.clear()
             await job.room.wait()
 
@@ -234,7 +254,10 @@ class Transfers:
             async with shard.write_lock:
                 cut = frozen(self._node, shard)
                 image = cut.__enter__()
-                job.queue = collections.deque()
+                job.queue, job.queued = collections.deque(), 0
+                if shard.held:  # The image still has them (measured 7); the target must not.
+                    ids = [json_id(i) for i in shard.held]
+                    job.queue.append({"kind": "delete", "points": ids})
             try:
                 job.stage = "recovering"
                 await self._send_image(job, collection, shard, image)
@@ -249,7 +272,9 @@ class Transfers:
     async def _send_image(self, job, collection, shard, image):
         replicas = collection.shards[shard.id].replicas
         seed = self._node.random.getrandbits(32)
-        entries = images.streamable(image.folder, image.manifest, self._node.peer_id, replicas, seed)
+        entries = images.streamable(
+            image.folder, image.manifest, self._node.peer_id, replicas, seed
+        )
 
         async def body():
             for entry in entries:
@@ -265,7 +290,8 @@ class Transfers:
         while job.queue:
             op = job.queue.popleft()
             await self._to_target(job, op)
-            if len(job.queue) < QUEUE_OPS // 2:
+            job.queued -= op_weight(op)
+            if job.queued < QUEUE_POINTS // 2:
                 job.room.set()
 
     async def receive(self, request):
@@ -321,7 +347,9 @@ class Transfers:
         deadline = time.monotonic() + 5
         while not await self._node.peers.call(job.transfer.target, "/internal/reset", body):
             if time.monotonic() > deadline:
-                raise errors.service_error(f"peer {job.transfer.target} does not make shard {job.transfer.shard_id}")
+                raise errors.service_error(
+                    f"peer {job.transfer.target} does not make shard {job.transfer.shard_id}"
+                )
             await asyncio.sleep(0.02)
 
     # -- resharding -------------------------------------------------------------------------------
@@ -334,9 +362,13 @@ class Transfers:
             async with shard.write_lock:
                 page = self._page(shard, offset)
                 owners = ring.owners([p["id"] for p in page["points"]])
-                moving = [p for p, o in zip(page["points"], owners) if o == job.transfer.to_shard_id]
+                moving = [
+                    p for p, o in zip(page["points"], owners) if o == job.transfer.to_shard_id
+                ]
                 if moving:
-                    await self._to_target(job, {"kind": "upsert", "points": moving, "update_mode": "insert_only"})
+                    await self._to_target(
+                        job, {"kind": "upsert", "points": moving, "update_mode": "insert_only"}
+                    )
                 offset = page["next_page_offset"]
                 sent += len(page["points"])
                 self._progress(job, sent, max(total, sent))

@@ -121,7 +121,7 @@ def _pax_path(data):
         if not length.isdigit():
             raise _malformed()
         record = rest[: int(length) - len(length) - 1].rstrip(b"\n")
-        data = data[int(length):]
+        data = data[int(length) :]
         if record.startswith(b"path="):
             return record[5:].decode("utf-8", "surrogateescape")
     return None
@@ -146,7 +146,9 @@ def unpack(fd, target, shown, start=0, end=None):
         elif entry.kind in ("0", "\0", "S"):
             _unpack_file(fd, entry, path, os.path.join(shown, *parts), end)
         else:
-            raise errors.service_error(f"File IO error: Forbidden entry type in tar archive: {_kind(entry.kind)}")
+            raise errors.service_error(
+                f"File IO error: Forbidden entry type in tar archive: {_kind(entry.kind)}"
+            )
         yield
 
 

@@ -82,7 +82,9 @@ def _distinct(items):
 def _normal_ids(ids):
     if not isinstance(ids, list):
         raise errors.bad_json("invalid type: expected a list of point ids")
-    return [i if isinstance(i, int) and not isinstance(i, bool) and i >= 0 else edge_id(i) for i in ids]
+    return [
+        i if isinstance(i, int) and not isinstance(i, bool) and i >= 0 else edge_id(i) for i in ids
+    ]
 
 
 def split_points(collection, body, points, make):
@@ -115,12 +117,16 @@ def split_selection(collection, body, op):
 def upsert_ops(collection, body):
     points = batch_points(body["batch"]) if body.get("batch") is not None else body.get("points")
     if points is None:
-        raise errors.bad_json("data did not match any variant of untagged enum PointInsertOperations")
+        raise errors.bad_json(
+            "data did not match any variant of untagged enum PointInsertOperations"
+        )
     if not points:
         raise errors.bad_request("Empty update request")
     strict.check_upsert(collection, len(points))
     extra = {k: body[k] for k in ("update_filter", "update_mode") if body.get(k) is not None}
-    return split_points(collection, body, points, lambda part: {"kind": "upsert", "points": part, **extra})
+    return split_points(
+        collection, body, points, lambda part: {"kind": "upsert", "points": part, **extra}
+    )
 
 
 def update_vectors_ops(collection, body):

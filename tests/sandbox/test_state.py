@@ -13,15 +13,29 @@ BODY = {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 2, "replicati
 def _state():
     state = ClusterState()
     for peer in (11, 22, 33):
-        state.apply({"op": "add_peer", "peer": peer, "uri": f"http://p{peer}/", "rest": f"http://r{peer}"})
+        state.apply(
+            {"op": "add_peer", "peer": peer, "uri": f"http://p{peer}/", "rest": f"http://r{peer}"}
+        )
     shards = [{"id": 0, "peers": [11, 22]}, {"id": 1, "peers": [22, 33]}]
     config = defaults.new_config(BODY, 3)
-    state.apply({"op": "create_collection", "collection": "c", "uuid": "u", "config": config, "shards": shards})
+    state.apply(
+        {
+            "op": "create_collection",
+            "collection": "c",
+            "uuid": "u",
+            "config": config,
+            "shards": shards,
+        }
+    )
     return state
 
 
 def _activate(state):
-    changes = [[s.id, p, "Active", "Initializing"] for s in state.collections["c"].shards.values() for p in s.replicas]
+    changes = [
+        [s.id, p, "Active", "Initializing"]
+        for s in state.collections["c"].shards.values()
+        for p in s.replicas
+    ]
     state.apply({"op": "replicas", "collection": "c", "uuid": "u", "set": changes})
     return state
 
@@ -54,7 +68,9 @@ def test_the_last_active_replica_is_never_deactivated():
 
 def test_a_state_change_from_an_older_world_is_skipped():
     state = _activate(_state())
-    _replicas(state, [0, 11, "Active", "Initializing"], [7, 11, "Active", None], [0, 99, "Active", None])
+    _replicas(
+        state, [0, 11, "Active", "Initializing"], [7, 11, "Active", None], [0, 99, "Active", None]
+    )
     assert state.collections["c"].shards[0].replicas == {11: "Active", 22: "Active"}
 
 
@@ -71,7 +87,10 @@ def test_a_list_of_alias_changes_happens_whole_or_not_at_all():
     _refused(state, {"op": "aliases", "actions": [make, bad]}, "Collection `nope` doesn't exist!")
     state.apply({"op": "aliases", "actions": [make]})
     assert state.resolve("a") is state.collections["c"]
-    switch = [{"delete_alias": {"alias_name": "a"}}, {"create_alias": {"collection_name": "c", "alias_name": "b"}}]
+    switch = [
+        {"delete_alias": {"alias_name": "a"}},
+        {"create_alias": {"collection_name": "c", "alias_name": "b"}},
+    ]
     state.apply({"op": "aliases", "actions": switch})
     assert state.aliases == {"b": "c"}
     state.apply({"op": "delete_collection", "collection": "c"})
@@ -80,9 +99,20 @@ def test_a_list_of_alias_changes_happens_whole_or_not_at_all():
 
 def test_a_collection_may_not_have_the_name_of_another_or_of_an_alias():
     state = _state()
-    state.apply({"op": "aliases", "actions": [{"create_alias": {"collection_name": "c", "alias_name": "a"}}]})
+    state.apply(
+        {
+            "op": "aliases",
+            "actions": [{"create_alias": {"collection_name": "c", "alias_name": "a"}}],
+        }
+    )
     for name in ("c", "a"):
-        op = {"op": "create_collection", "collection": name, "uuid": "v", "config": {}, "shards": []}
+        op = {
+            "op": "create_collection",
+            "collection": name,
+            "uuid": "v",
+            "config": {},
+            "shards": [],
+        }
         _refused(state, op, "already exists|same name")
 
 
@@ -92,7 +122,9 @@ def _transfer(state, sync, method="snapshot", source=11, target=33):
     return [0, source, target, None]
 
 
-@pytest.mark.parametrize(("method", "shown"), [("snapshot", "Recovery"), ("stream_records", "Partial")])
+@pytest.mark.parametrize(
+    ("method", "shown"), [("snapshot", "Recovery"), ("stream_records", "Partial")]
+)
 def test_the_target_of_a_transfer_is_not_readable_until_it_ends(method, shown):
     state = _activate(_state())
     key = _transfer(state, True, method)
@@ -127,10 +159,19 @@ def test_a_peer_with_shards_goes_only_by_force():
 def test_shard_keys_have_their_own_rings_and_ids():
     state = _state()
     config = defaults.new_config({**BODY, "sharding_method": "custom"}, 3)
-    state.apply({"op": "create_collection", "collection": "k", "uuid": "v", "config": config, "shards": []})
+    state.apply(
+        {"op": "create_collection", "collection": "k", "uuid": "v", "config": config, "shards": []}
+    )
     for key, first in (("acme", 1), (42, 3)):
         shards = [{"id": first, "peers": [11]}, {"id": first + 1, "peers": [22]}]
-        op = {"op": "create_shard_key", "collection": "k", "uuid": "v", "key": key, "shards": shards, "state": "Active"}
+        op = {
+            "op": "create_shard_key",
+            "collection": "k",
+            "uuid": "v",
+            "key": key,
+            "shards": shards,
+            "state": "Active",
+        }
         state.apply(op)
         _refused(state, op, "already exists")
     collection = state.collections["k"]

@@ -8,7 +8,15 @@ import tarfile
 import pytest
 from holdfast_sandbox.clone import clone_tree, data_runs
 from holdfast_sandbox.errors import ApiError
-from holdfast_sandbox.tarformat import BLOCK, END, DataEntry, DirEntry, FileEntry, NestedTar, wal_entry
+from holdfast_sandbox.tarformat import (
+    BLOCK,
+    END,
+    DataEntry,
+    DirEntry,
+    FileEntry,
+    NestedTar,
+    wal_entry,
+)
 from holdfast_sandbox.untar import flatten, unpack
 
 DATA = os.path.join(os.path.dirname(__file__), "..", "data")
@@ -59,7 +67,14 @@ def test_sparse_files_come_back_with_content_and_holes(tmp_path, holes):
 
 def test_long_names_directories_and_data_come_back(tmp_path):
     long = "segments/" + "x" * 90 + "/files/" + "y" * 90
-    data = _tar([DataEntry(long, b"content"), DirEntry("wal/"), DataEntry("empty", b""), wal_entry("wal/", 7, 1)])
+    data = _tar(
+        [
+            DataEntry(long, b"content"),
+            DirEntry("wal/"),
+            DataEntry("empty", b""),
+            wal_entry("wal/", 7, 1),
+        ]
+    )
     out = _unpack(data, tmp_path)
     assert (out / long).read_bytes() == b"content"
     assert (out / "empty").read_bytes() == b""
@@ -68,7 +83,10 @@ def test_long_names_directories_and_data_come_back(tmp_path):
 
 
 def test_a_tar_in_a_tar_is_flattened(tmp_path):
-    inner = [DataEntry("snapshot/files/segment.json", b"{}"), DataEntry("snapshot/files/a/b", b"x" * 700)]
+    inner = [
+        DataEntry("snapshot/files/segment.json", b"{}"),
+        DataEntry("snapshot/files/a/b", b"x" * 700),
+    ]
     flat = [DataEntry("segments/u2/files/segment.json", b"{}")]
     data = _tar([NestedTar("segments/u1.tar", inner), *flat])
     out = _unpack(data, tmp_path)
@@ -141,11 +159,15 @@ def test_dialects_of_other_writers_are_read(tmp_path):
 
 def test_a_clone_keeps_holes_and_links_only_what_never_changes(tmp_path):
     os.makedirs(tmp_path / "src" / "vectors")
-    _sparse_file(tmp_path / "src" / "vectors" / "chunk_0.mmap", [(0, 4096), (1 << 20, 100)], 32 << 20)
+    _sparse_file(
+        tmp_path / "src" / "vectors" / "chunk_0.mmap", [(0, 4096), (1 << 20, 100)], 32 << 20
+    )
     (tmp_path / "src" / "matrix.dat").write_bytes(b"m" * 100)
     clone_tree(str(tmp_path / "src"), str(tmp_path / "dst"))
     source, copy = (tmp_path / d / "vectors" / "chunk_0.mmap" for d in ("src", "dst"))
     assert copy.read_bytes() == source.read_bytes()
     assert copy.stat().st_ino != source.stat().st_ino
     assert copy.stat().st_blocks <= source.stat().st_blocks
-    assert (tmp_path / "dst" / "matrix.dat").stat().st_ino == (tmp_path / "src" / "matrix.dat").stat().st_ino
+    assert (tmp_path / "dst" / "matrix.dat").stat().st_ino == (
+        tmp_path / "src" / "matrix.dat"
+    ).stat().st_ino
