@@ -12,6 +12,7 @@ holdfast_lint(layers ${Python3_EXECUTABLE} ${TOOLS}/lint_layers.py)
 holdfast_lint(tidy ${Python3_EXECUTABLE} ${TOOLS}/lint_tidy.py)
 holdfast_lint(third_party ${Python3_EXECUTABLE} ${TOOLS}/lint_third_party.py)
 holdfast_lint(format ${TOOLS}/lint_format.sh)
+holdfast_lint(python ${TOOLS}/lint_python.sh)
 holdfast_lint(shell ${TOOLS}/lint_shell.sh)
 holdfast_lint(selftest
   ${Python3_EXECUTABLE} -m unittest discover --start-directory ${TOOLS} --pattern "*_test.py")

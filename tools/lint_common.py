@@ -37,9 +37,7 @@ def project_files(root):
     else:
         paths = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
     return sorted(
-        path
-        for path in paths
-        if not SKIPPED_FOLDERS & set(path.parts) and (root / path).is_file()
+        path for path in paths if not SKIPPED_FOLDERS & set(path.parts) and (root / path).is_file()
     )
 
 

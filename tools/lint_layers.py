@@ -118,8 +118,10 @@ class Layers:
             for dep in row.deps:
                 if dep not in known:
                     self.findings.add(
-                        "cmake/Modules.cmake", 0,
-                        f"{row.name} depends on {dep}, which is not declared above it")
+                        "cmake/Modules.cmake",
+                        0,
+                        f"{row.name} depends on {dep}, which is not declared above it",
+                    )
             if row.kind == "module":
                 known.add(row.name)
 
@@ -177,7 +179,9 @@ class Layers:
             if (self.root / ours).is_file() and self.is_inner(ours):
                 self.findings.add(path, line, f'"{header}" is for .cc files only')
         if header.startswith(".") or "/" not in header:
-            self.findings.add(path, line, f'"{header}": name the path from src/, e.g. "base/result.h"')
+            self.findings.add(
+                path, line, f'"{header}": name the path from src/, e.g. "base/result.h"'
+            )
         elif first in ("src", "tests"):
             self.findings.add(path, line, f'"{header}": {first}/ is no include root')
         elif first == "apps":
@@ -186,11 +190,14 @@ class Layers:
         elif first == "testing":
             self.check_testing_use(path, line, header, row, is_test)
         elif first not in self.modules:
-            self.findings.add(path, line, f'"{header}": {first} is no module of cmake/Modules.cmake')
+            self.findings.add(
+                path, line, f'"{header}": {first} is no module of cmake/Modules.cmake'
+            )
         elif row is not None and first != row.name and first not in row.deps:
             allowed = " ".join(row.deps) or "nothing"
             self.findings.add(
-                path, line, f'"{header}": {row.name} may use {allowed}, but not {first}')
+                path, line, f'"{header}": {row.name} may use {allowed}, but not {first}'
+            )
 
     def check_testing_use(self, path, line, header, row, is_test):
         if not is_test:
@@ -199,9 +206,11 @@ class Layers:
             too_high = self.modules_used_by_testing(Path(header)) - self.reach(row.name)
             if too_high:
                 self.findings.add(
-                    path, line,
+                    path,
+                    line,
                     f'"{header}" brings in {" ".join(sorted(too_high))}, '
-                    f"which {row.name} does not rest on")
+                    f"which {row.name} does not rest on",
+                )
 
     def check_system(self, path, line, header, row, is_test):
         library = library_of(header)
@@ -209,9 +218,12 @@ class Layers:
             return
         if library is None:
             self.findings.add(
-                path, line, f"<{header}>: unknown header; if the library is wanted, add it to "
+                path,
+                line,
+                f"<{header}>: unknown header; if the library is wanted, add it to "
                 "cmake/SystemLibraries.cmake, SYSTEM_HEADERS in tools/lint_layers.py, "
-                "tools/packages.txt and THIRD_PARTY.md; our own headers take quotes")
+                "tools/packages.txt and THIRD_PARTY.md; our own headers take quotes",
+            )
             return
         if library in TEST_LIBRARIES:
             if not is_test:
@@ -219,9 +231,12 @@ class Layers:
             return
         if header not in HEADERS_ALLOWED_IN_HEADERS and not self.is_inner(path):
             self.findings.add(
-                path, line, f"<{header}>: third-party headers belong into .cc files; "
+                path,
+                line,
+                f"<{header}>: third-party headers belong into .cc files; "
                 "forward-declare, hide the type behind a pointer, or open the header with "
-                "'For .cc files only.'")
+                "'For .cc files only.'",
+            )
         allowed = self.common | (row.system if row else {"nlohmann_json"})
         if is_test and row:
             allowed = allowed | row.test_system | {"nlohmann_json"}
@@ -237,7 +252,8 @@ def check(root, findings):
     files = [
         path
         for path in project_files(root)
-        if path.parts[0] in ("src", "apps", "testing") and path.suffix in CPP
+        if path.parts[0] in ("src", "apps", "testing")
+        and path.suffix in CPP
         and len(path.parts) > 1
     ]
     for path in files:

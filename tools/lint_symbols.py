@@ -21,7 +21,9 @@ def symbols(archive):
     """(defined, undefined) names of one archive."""
     listing = subprocess.run(
         ["nm", "--format=posix", "--extern-only", str(archive)],
-        capture_output=True, check=True, text=True,
+        capture_output=True,
+        check=True,
+        text=True,
     ).stdout
     defined, undefined = set(), set()
     for line in listing.splitlines():
@@ -60,8 +62,11 @@ def main():
         if archive.exists():
             tables[module] = symbols(archive)
     for module, name, owners in undeclared(modules, tables):
-        findings.add(f"libholdfast_{module}.a", 0,
-                     f"uses {name} of {'/'.join(sorted(owners))}, not among its DEPS")
+        findings.add(
+            f"libholdfast_{module}.a",
+            0,
+            f"uses {name} of {'/'.join(sorted(owners))}, not among its DEPS",
+        )
     sys.exit(findings.close("lint_symbols", len(tables)))
 
 
