@@ -7,7 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "testing/catalog_contract.h"
+#include "testing/catalog/harness.h"
+#include "testing/catalog/samples.h"
 
 namespace holdfast::testing {
 namespace {

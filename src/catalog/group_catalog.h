@@ -15,8 +15,8 @@
 namespace holdfast {
 
 /// Thread-safe. Every call may be made again after any error. Errors of all calls: kUnavailable
-/// (the database cannot be reached), kAborted (conflicts did not stop), kInvalidArgument (a member
-/// is too long or not JSON), and those of the call's own.
+/// (the database cannot be reached, or is too busy), kInvalidArgument (a member is too long or not
+/// JSON), and those of the call's own.
 class GroupCatalog {
  public:
   virtual ~GroupCatalog() = default;

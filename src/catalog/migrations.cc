@@ -32,7 +32,7 @@ class Migrator {
         store_(store),
         migrations_(migrations),
         lock_term_(lock_term),
-        owner_(fmt::format("{:016x}", store.random().Next())) {}
+        owner_(store.NewId()) {}
 
   Status Run() {
     const MonotonicTime until = store_.clock().Monotonic() + kSchemaPatience;
@@ -40,11 +40,14 @@ class Migrator {
       bool missing = false;
       HF_TRY(const Marks marks, ReadMarks(missing));
       if (!missing && AllApplied(marks)) return {};
-      if (missing) HF_RETURN_IF_ERROR(CreateOwnTables());
-      HF_TRY(const bool locked, Lock());
+      if (missing || !has_own_tables_) HF_RETURN_IF_ERROR(CreateOwnTables());
+      HF_TRY(const bool locked, has_own_tables_ ? Lock() : Result<bool>(false));
       if (locked) {
-        HF_TRY(const bool done, ApplyAll());
-        if (done) return Unlock();
+        auto done = ApplyAll();
+        // Also after an error: nobody should have to wait for the lock to expire.
+        Status unlocked = Unlock();
+        if (!done.ok()) return std::move(done).error();
+        if (*done) return unlocked;
       } else if (store_.clock().Monotonic() > until) {
         return Error(ErrorCode::kUnavailable,
                      "another process has been at work on the catalog's schema for too long",
@@ -57,17 +60,16 @@ class Migrator {
  private:
   Result<Marks> ReadMarks(bool& missing) {
     std::vector<Row> rows;
-    Status read = store_.Read(call_, [&](Session& session) -> Status {
-      // The table of the lock is made first, so it is there when this one is.
-      HF_TRY(rows, session.Query("SELECT version, checksum, state FROM holdfast_schema"));
-      return {};
-    });
-    if (!read.ok()) {
-      Fault fault = Fault::kNone;
-      const Status asked = store_.ExecuteAlone(call_, "SELECT 1 FROM holdfast_schema", fault);
-      missing = !asked.ok() && fault == Fault::kMissing;
-      if (!missing) return std::move(read).error();
-    }
+    Fault fault = Fault::kNone;
+    Status read = store_.Read(
+        call_,
+        [&](Session& session) -> Status {
+          HF_TRY(rows, session.Query("SELECT version, checksum, state FROM holdfast_schema"));
+          return {};
+        },
+        &fault);
+    missing = !read.ok() && fault == Fault::kMissing;
+    if (!read.ok() && !missing) return std::move(read).error();
     Marks marks;
     for (const Row& row : rows) {
       const auto version = static_cast<std::uint32_t>(std::get<std::int64_t>(row[0]));
@@ -113,6 +115,12 @@ class Migrator {
       if (fault == Fault::kConflict || fault == Fault::kLost) return TryAgain(std::move(created));
       return std::move(created).error().While("create the catalog's schema");
     }
+    HF_RETURN_IF_ERROR(CreateLockRow());
+    has_own_tables_ = true;
+    return {};
+  }
+
+  Status CreateLockRow() {
     return store_.Write(call_, [&](Session& session) -> Status {
       HF_TRY(const auto rows, session.Query("SELECT id FROM holdfast_schema_lock WHERE id = 1"));
       if (!rows.empty()) return {};
@@ -242,6 +250,7 @@ class Migrator {
   const Duration lock_term_;
   const std::string owner_;
   int tries_ = 0;
+  bool has_own_tables_ = false;
 };
 
 }  // namespace

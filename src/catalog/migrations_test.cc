@@ -17,7 +17,8 @@
 #include "catalog/sql_catalog.h"
 #include "catalog/sqlite_connection.h"
 #include "testing/catalog/child_process.h"
-#include "testing/catalog_contract.h"
+#include "testing/catalog/harness.h"
+#include "testing/catalog/samples.h"
 #include "testing/temp_folder.h"
 
 namespace holdfast::sql {

@@ -12,7 +12,7 @@
 #include "catalog/catalog.h"
 #include "testing/catalog/child_process.h"
 #include "testing/catalog/mariadb_server.h"
-#include "testing/catalog_contract.h"
+#include "testing/catalog/samples.h"
 #include "testing/temp_folder.h"
 
 namespace holdfast::sql {

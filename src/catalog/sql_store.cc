@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <random>
 #include <utility>
 
 #include "base/assert.h"
@@ -52,7 +53,10 @@ class Store::Borrowed {
 };
 
 Store::Store(std::unique_ptr<Connector> connector, Clock& clock, Random& random)
-    : connector_(std::move(connector)), clock_(clock), random_(random) {}
+    : connector_(std::move(connector)), clock_(clock), random_(random), nonce_([] {
+        std::random_device device;
+        return fmt::format("{:08x}{:08x}{:08x}", device(), device(), device());
+      }()) {}
 
 Store::~Store() { HF_ASSERT(borrowed_ == 0); }
 
@@ -144,7 +148,8 @@ Result<std::string> Store::Attempt(const CallContext& call, Connection& connecti
 }
 
 Result<std::string> Store::Run(const CallContext& call, std::string_view begin,
-                               const std::string& operation, const OperationBody& body) {
+                               const std::string& operation, const OperationBody& body,
+                               Fault* last_fault) {
   const MonotonicTime started = clock_.Monotonic();
   int conflicts = 0;
   int losses = 0;
@@ -162,6 +167,7 @@ Result<std::string> Store::Run(const CallContext& call, std::string_view begin,
       if (result.ok()) return result;
       error = std::move(result).error();
     }
+    if (last_fault != nullptr) *last_fault = ending.fault;
     if (clock_.Monotonic() - started > kPatience) {
       return std::move(*error).As(ErrorCode::kUnavailable);
     }
@@ -187,19 +193,21 @@ Result<std::string> Store::Run(const CallContext& call, std::string_view begin,
   }
 }
 
-Status Store::Read(const CallContext& call, const Body& body) {
-  return RunBody(call, dialect().begin_read(), body);
+Status Store::Read(const CallContext& call, const Body& body, Fault* fault) {
+  return RunBody(call, dialect().begin_read(), body, fault);
 }
 
 Status Store::Write(const CallContext& call, const Body& body) {
-  return RunBody(call, dialect().begin(), body);
+  return RunBody(call, dialect().begin(), body, nullptr);
 }
 
-Status Store::RunBody(const CallContext& call, std::string_view begin, const Body& body) {
-  auto ran = Run(call, begin, "", [&](Session& session) -> Result<std::string> {
+Status Store::RunBody(const CallContext& call, std::string_view begin, const Body& body,
+                      Fault* last_fault) {
+  const OperationBody wrapped = [&](Session& session) -> Result<std::string> {
     HF_RETURN_IF_ERROR(body(session));
     return std::string();
-  });
+  };
+  auto ran = Run(call, begin, "", wrapped, last_fault);
   if (!ran.ok()) return std::move(ran).error();
   return {};
 }
@@ -211,9 +219,10 @@ Result<std::string> Store::Operate(const CallContext& call, const OperationBody&
     purge = operations_++ % kOperationsPerPurge == 0;
   }
   if (purge) HF_RETURN_IF_ERROR(Purge(call));
-  return Run(call, dialect().begin(),
-             fmt::format("{:016x}{:016x}", random_.Next(), random_.Next()), body);
+  return Run(call, dialect().begin(), NewId(), body, nullptr);
 }
+
+std::string Store::NewId() { return fmt::format("{}-{}", nonce_, next_id_++); }
 
 Status Store::Purge(const CallContext& call) {
   return Write(call, [](Session& session) -> Status {

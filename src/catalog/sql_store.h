@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -61,8 +62,9 @@ class Store {
   Store(std::unique_ptr<Connector> connector, Clock& clock, Random& random);
   ~Store();
 
-  /// One transaction that only reads, all of it as of one instant.
-  Status Read(const CallContext& call, const Body& body);
+  /// One transaction that only reads, all of it as of one instant. `fault`, when given, gets what was
+  /// wrong with the last statement.
+  Status Read(const CallContext& call, const Body& body, Fault* fault = nullptr);
 
   /// One transaction whose second run has the same effect as the first: what it writes does not
   /// depend on what was there.
@@ -76,9 +78,11 @@ class Store {
   /// One statement outside any transaction (DDL). Not repeated; `fault` says what went wrong.
   Status ExecuteAlone(const CallContext& call, std::string_view sql, Fault& fault);
 
+  /// Never given out before, by any process.
+  std::string NewId();
+
   const Dialect& dialect() const noexcept { return connector_->dialect(); }
   Clock& clock() const noexcept { return clock_; }
-  Random& random() const noexcept { return random_; }
 
  private:
   struct Ending;
@@ -90,8 +94,10 @@ class Store {
                               std::string_view begin, const std::string& operation, bool again,
                               const OperationBody& body, Ending& ending);
   Result<std::string> Run(const CallContext& call, std::string_view begin,
-                          const std::string& operation, const OperationBody& body);
-  Status RunBody(const CallContext& call, std::string_view begin, const Body& body);
+                          const std::string& operation, const OperationBody& body,
+                          Fault* last_fault);
+  Status RunBody(const CallContext& call, std::string_view begin, const Body& body,
+                 Fault* last_fault);
   Status Purge(const CallContext& call);
 
   const std::unique_ptr<Connector> connector_;
@@ -104,6 +110,10 @@ class Store {
   /// Grows when a connection was lost: the idle ones are as old and probably as dead.
   std::uint64_t epoch_ = 0;
   std::uint64_t operations_ = 0;
+  /// From the operating system, not from `random_`: two processes with one seed would take each
+  /// other's operations for their own, and with them a lease.
+  const std::string nonce_;
+  std::atomic<std::uint64_t> next_id_ = 0;
 };
 
 }  // namespace holdfast::sql

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -47,10 +48,9 @@ struct JobEnd {
   std::optional<Error> error;
 };
 
-/// A body that came back with a result has succeeded, whatever stopped meanwhile. A body that
-/// failed because its lease went away failed for that reason (kAborted when taken, kUnavailable
-/// when expired), not because it was "cancelled".
-JobEnd Conclude(const Status& body, StopCause cause);
+/// A body that came back with a result has succeeded, whatever stopped meanwhile. A body that was
+/// stopped because its lease went away failed for that reason (kAborted), it was not "cancelled".
+JobEnd Conclude(const Status& body, StopCause cause, std::string_view lease_name);
 
 /// When to renew a lease and when to stop working, all on the holder's own monotonic clock. Counts
 /// from before the request was sent, so it is never later than the database's own expiry.

@@ -26,15 +26,15 @@ class JobObserver {
  public:
   virtual ~JobObserver() = default;
   /// Somebody else has the lease; said once for each new holder while waiting.
-  virtual void OnWaiting(const LeaseView& holder) {}
-  virtual void OnStarted(const JobId& id, std::uint32_t attempt) {}
+  virtual void OnWaiting(const LeaseView& /*holder*/) {}
+  virtual void OnStarted(const JobId& /*id*/, std::uint32_t /*attempt*/) {}
   /// A step ended; `skipped` when an earlier attempt had done it.
-  virtual void OnStep(std::string_view key, const Status& status, bool skipped) {}
+  virtual void OnStep(std::string_view /*key*/, const Status& /*status*/, bool /*skipped*/) {}
   /// About twice a second.
-  virtual void OnProgress(const ProgressSnapshot& progress) {}
+  virtual void OnProgress(const ProgressSnapshot& /*progress*/) {}
   /// Something a person should know that ends nothing, e.g. that the catalog is out of reach.
-  virtual void OnWarning(std::string_view text) {}
-  virtual void OnEnded(const JobId& id, JobState state) {}
+  virtual void OnWarning(std::string_view /*text*/) {}
+  virtual void OnEnded(const JobId& /*id*/, JobState /*state*/) {}
 };
 
 /// What becomes of jobs of the same kind and lease that a dead process left behind.
@@ -86,15 +86,14 @@ class StepContext {
   /// step's detail, recorded or new. The work is done before it is recorded, so a crash in between
   /// makes it run again: a step must allow that. `key` is unique within the job; two threads asking
   /// for one key at the same time is a defect of the caller (kInternal).
-  /// While the catalog is out of reach this waits for it as long as the lease lasts.
+  /// While the catalog is out of reach this waits for it as long as the lease lasts: what was done
+  /// is not thrown away for one failed write.
   virtual Result<std::string> Step(std::string_view key, const StepBody& body) = 0;
 
-  /// From here on the work is worth finishing without the catalog: an expired lease that could not
-  /// be renewed no longer stops the body, and steps that cannot be recorded are counted instead. A
-  /// lease that somebody else took still stops it. For a backup after its thaw: what is left needs
-  /// only the repository, whose safety rests on no lock, so that a captured cut is not lost to a
-  /// catalog that is down. (Another worker may start its own backup after the expiry: two groups,
-  /// both whole.)
+  /// From here on the work is worth finishing without the lease: losing it no longer stops the body,
+  /// and what cannot be recorded is left out. For a backup after its thaw: what remains needs only
+  /// the repository, whose safety rests on no lock, so a captured cut is not lost to a catalog that
+  /// is down. (Another worker may begin its own backup after the expiry: two groups, both whole.)
   virtual void OutliveCatalog() = 0;
 
   virtual Progress& progress() = 0;
@@ -110,8 +109,8 @@ struct JobReport {
   std::uint32_t attempt = 0;
   /// What the body returned.
   std::string result_json;
-  /// False when the catalog could not be told that the job is complete: it shows it as interrupted
-  /// until the next job or Close(). Only after OutliveCatalog().
+  /// False when the catalog could not be told that the job is complete: it will show it as
+  /// interrupted until the next job, Resume() or Close(). The work itself is done.
   bool recorded = true;
 };
 
@@ -120,6 +119,8 @@ struct JobRunnerOptions {
   Duration lease_term = std::chrono::seconds(30);
   /// How long to go on trying to record the end of a job when the catalog is out of reach.
   Duration record_patience = std::chrono::seconds(60);
+  /// Between two tries to record something while the catalog is out of reach.
+  Duration record_pause = std::chrono::seconds(1);
   /// Between two looks at a lease that somebody else has.
   Duration wait_poll = std::chrono::seconds(1);
   Duration progress_interval = std::chrono::milliseconds(500);
@@ -137,13 +138,13 @@ class JobRunner {
   /// Acquires the lease, records the job, runs `body` on the calling thread while the lease is kept
   /// renewed, records the end in every case, releases the lease. Fails with the body's error, or:
   /// kBusy (who has the lease and until when) and kUnavailable ("nothing was changed, try later")
-  /// before the body has begun; kAborted (lease taken) and kUnavailable (lease expired, catalog out
-  /// of reach) when that stopped the body.
+  /// before the body has begun; kAborted when the loss of the lease stopped the body (somebody else
+  /// took it, or the catalog was out of reach until it expired).
   Result<JobReport> Run(const CallContext& call, const JobSpec& spec, const JobBody& body);
 
-  /// Goes on with an interrupted job: steps that are recorded as complete are skipped. Errors as for
-  /// Run(); kNotFound; kFailedPrecondition when the job is in another state; kBusy while it still
-  /// runs or another one holds its lease (waits up to `wait`).
+  /// Goes on with an interrupted job, or begins a queued one: steps that are recorded as complete
+  /// are skipped. Errors as for Run(); kNotFound; kFailedPrecondition when the job has ended; kBusy
+  /// while it still runs or another one holds its lease (waits up to `wait`).
   Result<JobReport> Resume(const CallContext& call, const JobId& id, Duration wait,
                            const JobBody& body);
 
@@ -153,16 +154,21 @@ class JobRunner {
 
  private:
   class Session;
+  struct Grant {
+    Lease lease;
+    /// On our own clock, before the request that was granted was sent.
+    MonotonicTime sent;
+  };
 
-  Result<Lease> AcquireLease(const CallContext& call, std::string_view name, const JobId& id,
-                             Duration wait);
-  Result<JobReport> RunSession(const CallContext& call, Session& session, const JobBody& body);
+  Result<Grant> AcquireLease(const CallContext& call, const std::string& name,
+                             const std::string& owner, Duration wait);
+  Result<JobReport> RunBody(const CallContext& call, Session& session, const JobBody& body);
 
   LeaseTable& leases_;
   JobJournal& jobs_;
   Clock& clock_;
   Random& random_;
-  const JobRunnerOptions options_;
+  JobRunnerOptions options_;
   JobObserver* observer_;
 };
 

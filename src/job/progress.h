@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -61,14 +63,15 @@ class Progress {
  private:
   struct Sample {
     MonotonicTime at;
-    std::uint64_t bytes;
+    std::int64_t bytes;
   };
   struct Lane {
     LaneProgress progress;
-    std::vector<Sample> samples;
+    std::deque<Sample> samples;
   };
   Lane& At(std::string_view lane);
   static void Measure(Lane& lane, MonotonicTime now);
+  static void TakeBack(Lane& lane, std::uint64_t bytes);
 
   Clock& clock_;
   std::mutex mutex_;
