@@ -8,14 +8,13 @@ namespace holdfast {
 
 Result<PackPresence> PackPresence::List(const CallContext& call, ObjectStore& store,
                                         const GroupId& group) {
-  PackPresence presence;
+  std::vector<std::uint64_t> prefixes;
   HF_RETURN_IF_ERROR(
       VisitObjects(call, store, PacksFolderOf(group), [&](const StoredObject& object) {
-        if (const auto key = ParseKey(object.key))
-          presence.prefixes_.push_back(PackPrefix(key->pack));
+        if (const auto key = ParseKey(object.key)) prefixes.push_back(PackPrefix(key->pack));
         return Status();
       }));
-  return presence;
+  return PackPresence(std::move(prefixes));
 }
 
 bool PackPresence::Contains(std::uint64_t prefix) const noexcept {

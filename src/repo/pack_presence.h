@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -25,6 +26,8 @@ constexpr std::uint64_t PackPrefix(const PackId& id) noexcept {
 /// The packs of one attempt as the store lists them: 8 bytes each.
 class PackPresence {
  public:
+  /// `prefixes` in ascending order.
+  explicit PackPresence(std::vector<std::uint64_t> prefixes) : prefixes_(std::move(prefixes)) {}
   static Result<PackPresence> List(const CallContext& call, ObjectStore& store,
                                    const GroupId& group);
 

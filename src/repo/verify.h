@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -91,6 +93,11 @@ struct VerifyReport {
 /// damage is in the report, an error means that the verification itself could not be done.
 Result<VerifyReport> Verify(const CallContext& call, Repository& repository,
                             const VerifyOptions& options, VerifyObserver* observer = nullptr);
+
+/// Keys of the packs that the recorded verifications found damaged: nothing is borrowed from them
+/// any more. A verification that cannot be opened is left out.
+Result<std::set<std::string, std::less<>>> FindDamagedPacks(const CallContext& call,
+                                                            Repository& repository);
 
 /// JSON of a report, as it is stored and printed.
 std::string VerifyReportToJson(const VerifyReport& report);

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "model/group.h"
 #include "model/json.h"
+#include "repo/format/config.h"
 #include "stream/tar_entry.h"
 
 namespace holdfast {
@@ -135,8 +136,8 @@ Result<BlockRecord> ParseBlockRecord(ByteView bytes, std::string_view what) {
   HF_TRY(record.block.codec, reader.U8());
   HF_TRY(const ByteView zero, reader.Take(3));
   const bool possible =
-      record.block.plain_size > 0 && record.place.sealed_size > Sealer::kTagBytes &&
-      record.place.offset >= kPackHeaderBytes &&
+      record.block.plain_size > 0 && record.block.plain_size <= kBlockBytesMost &&
+      record.place.sealed_size > Sealer::kTagBytes && record.place.offset >= kPackHeaderBytes &&
       std::uint64_t{record.place.offset} + record.place.sealed_size <= kPackBytesMax &&
       record.file_offset <= std::numeric_limits<std::uint64_t>::max() - record.block.plain_size &&
       std::ranges::all_of(zero, [](std::byte b) { return b == std::byte{0}; });
