@@ -83,7 +83,7 @@ setup_venv() {
   venv="$CACHE/venv-$(hash12 "$VENV_INPUT")"
   if [[ ! -f "$venv/complete" ]]; then
     if ! python="$(venv_python)"; then
-      setup_note "Python 3.11 with venv is missing (Debian: python3.11-venv)"
+      setup_note "Python 3.11 with venv is missing (Debian: python3-venv)"
       return 1
     fi
     setup_note "making the Python environment $venv"
