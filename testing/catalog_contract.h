@@ -15,53 +15,9 @@
 #include <vector>
 
 #include "testing/catalog/harness.h"
+#include "testing/catalog/samples.h"
 
 namespace holdfast::testing {
-
-constexpr Duration kTerm = std::chrono::seconds(30);
-
-/// A group whose every member says something.
-inline GroupRecord SampleGroup(const std::string& id, Duration cut) {
-  const WallTime begin{std::chrono::seconds(1'795'317'878)};
-  return {.id = GroupId(id),
-          .repository_id = "repo",
-          .cluster = "prod",
-          .begun_at = begin,
-          .cut_at = begin + cut,
-          .state = GroupState::kComplete,
-          .consistency = Consistency::kWindow,
-          .skew = std::chrono::microseconds(1'234'567),
-          .collections = 3,
-          .shards = 12,
-          .points = 9'007'199'254'740'993,
-          .bytes_read = 1,
-          .bytes_new = 2,
-          .bytes_stored = 3,
-          .summary_json = R"({"note":"Größe, 漢字, \u0000, ' \" ; --"})"};
-}
-
-inline NewJob SampleJob(const std::string& id) {
-  return {.id = JobId(id),
-          .kind = "restore",
-          .cluster = "prod",
-          .subject = "",
-          .lease_name = "cluster/prod/restore",
-          .request_json = R"({"group":"latest"})"};
-}
-
-/// `bytes` of JSON in which every fourth byte begins a character of three.
-inline std::string LongJson(std::size_t bytes) {
-  std::string text = "\"";
-  while (text.size() + 5 <= bytes) text += "a漢";
-  text.append(bytes - text.size() - 1, 'b');
-  return text + "\"";
-}
-
-inline std::vector<std::string> IdsOf(const std::vector<GroupRecord>& groups) {
-  std::vector<std::string> ids;
-  for (const GroupRecord& group : groups) ids.push_back(group.id.value());
-  return ids;
-}
 
 class CatalogContract : public OnEveryCatalog {
  protected:
@@ -113,24 +69,12 @@ class CatalogContract : public OnEveryCatalog {
   std::unique_ptr<Catalog> catalog_;
 };
 
-#define HF_EXPECT_OK(expr)                                    \
-  do {                                                        \
-    const auto hf_result = (expr);                            \
-    EXPECT_TRUE(hf_result.ok()) << hf_result.error().ToString(); \
-  } while (false)
-#define HF_EXPECT_CODE(expr, wanted)                                                   \
-  do {                                                                                 \
-    const auto hf_result = (expr);                                                     \
-    ASSERT_FALSE(hf_result.ok());                                                      \
-    EXPECT_EQ(ErrorCodeName(hf_result.error().code()), ErrorCodeName(ErrorCode::wanted)) \
-        << hf_result.error().ToString();                                               \
-  } while (false)
-
 // --- groups ------------------------------------------------------------------------------------
 
 TEST_P(CatalogContract, AGroupComesBackAsItWasPut) {
   SeeRepository();
-  GroupRecord group = SampleGroup("20261122T032438Z-9f8a7b6c5d4e3f2a", std::chrono::microseconds(1));
+  GroupRecord group =
+      SampleGroup("20261122T032438Z-9f8a7b6c5d4e3f2a", std::chrono::microseconds(1));
   group.cluster = "Prod's \"größe\" % _ \\ ";
   Put(group);
   auto found = catalog_->FindGroup(call_, "repo", group.id);
@@ -275,8 +219,7 @@ TEST_P(CatalogContract, WhatIsNoJsonOrTooLongOrEmptyIsRefused) {
   HF_EXPECT_CODE(catalog_->Acquire(call_, "", "me", kTerm), kInvalidArgument);
   HF_EXPECT_CODE(catalog_->Acquire(call_, "a", "me", Duration(1)), kInvalidArgument);
   HF_EXPECT_CODE(catalog_->ListGroups(call_, {}, 0, std::nullopt), kInvalidArgument);
-  HF_EXPECT_CODE(catalog_->ListGroups(call_, {}, kPageRowsMax + 1, std::nullopt),
-                 kInvalidArgument);
+  HF_EXPECT_CODE(catalog_->ListGroups(call_, {}, kPageRowsMax + 1, std::nullopt), kInvalidArgument);
 }
 
 TEST_P(CatalogContract, ARebuildLeavesWhatItPutAndWhatABackupPutMeanwhile) {
@@ -450,10 +393,9 @@ TEST_P(CatalogContract, AQueuedJobStartsIsUpdatedAndEnds) {
   EXPECT_EQ(job.record.subject, "group 7");
   EXPECT_EQ(job.documents.request_json, R"({"group":"latest"})");
   EXPECT_EQ(job.documents.plan_json, R"({"steps":[]})");
-  HF_EXPECT_OK(catalog_->FinishJob(call_, lease, JobId("j"),
-                                   {.state = JobState::kComplete,
-                                    .result_json = R"({"points":1})",
-                                    .error_json = ""}));
+  HF_EXPECT_OK(catalog_->FinishJob(
+      call_, lease, JobId("j"),
+      {.state = JobState::kComplete, .result_json = R"({"points":1})", .error_json = ""}));
   job = Find("j");
   EXPECT_EQ(job.record.state, JobState::kComplete);
   EXPECT_EQ(job.documents.result_json, R"({"points":1})");
@@ -464,9 +406,10 @@ TEST_P(CatalogContract, AQueuedJobStartsIsUpdatedAndEnds) {
 TEST_P(CatalogContract, AJobEndsOnceAndNothingFollows) {
   const Lease lease = Grant();
   HF_EXPECT_OK(catalog_->AddJob(call_, SampleJob("j"), &lease));
-  HF_EXPECT_CODE(catalog_->FinishJob(call_, lease, JobId("j"),
-                                     {.state = JobState::kFailed, .result_json = "", .error_json = ""}),
-                 kInvalidArgument);
+  HF_EXPECT_CODE(
+      catalog_->FinishJob(call_, lease, JobId("j"),
+                          {.state = JobState::kFailed, .result_json = "", .error_json = ""}),
+      kInvalidArgument);
   const JobOutcome failed = {
       .state = JobState::kFailed, .result_json = "", .error_json = R"({"code":"internal"})"};
   HF_EXPECT_OK(catalog_->FinishJob(call_, lease, JobId("j"), failed));
@@ -491,8 +434,7 @@ TEST_P(CatalogContract, ALongPlanIsKeptWhole) {
   const std::string plan = LongJson(12 * kMiB);
   HF_EXPECT_OK(catalog_->UpdateJob(call_, lease, JobId("j"), {.subject = {}, .plan_json = plan}));
   EXPECT_TRUE(Find("j").documents.plan_json == plan);
-  HF_EXPECT_OK(
-      catalog_->UpdateJob(call_, lease, JobId("j"), {.subject = {}, .plan_json = "{}"}));
+  HF_EXPECT_OK(catalog_->UpdateJob(call_, lease, JobId("j"), {.subject = {}, .plan_json = "{}"}));
   EXPECT_EQ(Find("j").documents.plan_json, "{}");
   HF_EXPECT_CODE(catalog_->UpdateJob(call_, lease, JobId("j"),
                                      {.subject = {}, .plan_json = LongJson(kPlanBytesMax + 1)}),
@@ -594,8 +536,8 @@ TEST_P(CatalogContract, JobsAreListedNewestFirstInPagesAndNarrowed) {
     for (const JobRecord& job : *page) got.push_back(job.id.value());
     after = page->back().id;
   }
-  EXPECT_THAT(got, ::testing::ElementsAre("20261124", "20261123", "20261122", "20261121",
-                                          "20261120"));
+  EXPECT_THAT(got,
+              ::testing::ElementsAre("20261124", "20261123", "20261122", "20261121", "20261120"));
   JobFilter filter;
   filter.kind = "restore";
   filter.cluster = "prod";
@@ -680,8 +622,8 @@ TEST_P(CatalogContract, EightThreadsThatWriteLoseNothing) {
 }
 
 TEST_P(CatalogContract, WritesThatRaceWithATakeoverAreWhollyBeforeOrRefused) {
-  // A former owner writes as fast as it can while a successor takes over: nothing that the successor
-  // reads after its grant may change any more.
+  // A former owner writes as fast as it can while a successor takes over: nothing that the
+  // successor reads after its grant may change any more.
   for (int round = 0; round < 5; ++round) {
     const std::string name = "takeover/" + std::to_string(round);
     const Lease lease = Grant(name);

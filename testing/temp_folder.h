@@ -8,13 +8,25 @@
 #include <system_error>
 
 #include "base/assert.h"
+#include "base/size.h"
 
 namespace holdfast::testing {
 
 class TempFolder {
  public:
-  TempFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "holdfast-test-XXXXXX").string();
+  enum class Place {
+    kDisk,
+    /// In memory where this machine has a gigabyte of it to spare, for databases that would wait for
+    /// the disk at every commit; else as kDisk.
+    kMemory,
+  };
+
+  explicit TempFolder(Place place = Place::kDisk) {
+    std::filesystem::path parent = std::filesystem::temp_directory_path();
+    std::error_code none;
+    const auto room = std::filesystem::space("/dev/shm", none);
+    if (place == Place::kMemory && !none && room.available >= kGiB) parent = "/dev/shm";
+    std::string name = parent / "holdfast-test-XXXXXX";
     HF_ASSERT(::mkdtemp(name.data()) != nullptr);
     path_ = name;
   }

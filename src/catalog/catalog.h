@@ -1,5 +1,5 @@
-// The catalog: what happened and who works on what. A cache of the repositories that also coordinates
-// the workers. One set of portable SQL for SQLite, TiDB, MySQL and MariaDB.
+// The catalog: what happened and who works on what. A cache of the repositories that also
+// coordinates the workers. One set of portable SQL for SQLite, TiDB, MySQL and MariaDB.
 
 #pragma once
 
@@ -51,8 +51,8 @@ struct CatalogOptions {
 /// the catalog.
 /// kConfiguration: the URL or the database name is wrong. kPermissionDenied: the user, the file's
 /// rights, the server's certificate. kUnavailable: the server cannot be reached; nothing was
-/// changed, try later. kFailedPrecondition: the schema is newer than this program, or was changed by hand.
-/// kDataLoss: the file is damaged or no catalog.
+/// changed, try later. kFailedPrecondition: the schema is newer than this program, or was changed
+/// by hand. kDataLoss: the file is damaged or no catalog.
 Result<std::unique_ptr<Catalog>> OpenCatalog(const CallContext& call, CatalogOptions options,
                                              Clock& clock, Random& random);
 

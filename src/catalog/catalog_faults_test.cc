@@ -1,5 +1,5 @@
-// Every statement that the catalog sends fails once, in every way; nothing is lost, done twice or done
-// by half.
+// Every statement that the catalog sends fails once, in every way; nothing is lost, done twice or
+// done by half.
 
 #include <gmock/gmock.h>
 
@@ -139,8 +139,7 @@ TEST_P(CatalogFaults, ADatabaseThatGoesAwayAtAnyStatementLeavesWholeRecords) {
     if (*job) {
       EXPECT_EQ((*job)->documents.request_json, SampleJob("").request_json);
       EXPECT_EQ((*job)->documents.plan_json.empty(), (*job)->record.subject.empty());
-      EXPECT_EQ((*job)->documents.result_json.empty(),
-                (*job)->record.state != JobState::kComplete);
+      EXPECT_EQ((*job)->documents.result_json.empty(), (*job)->record.state != JobState::kComplete);
     }
   }
   EXPECT_GT(met, 50U);
@@ -169,9 +168,8 @@ TEST_P(CatalogFaults, ConflictsThatDoNotStopAreReportedAsUnavailableNotAsALostLe
   EXPECT_EQ(refused.error().code(), ErrorCode::kUnavailable);
 }
 
-INSTANTIATE_TEST_SUITE_P(Databases, CatalogFaults, EveryCatalog(), [](const auto& test) {
-  return CatalogBackendName(test.param);
-});
+INSTANTIATE_TEST_SUITE_P(Databases, CatalogFaults, EveryCatalog(),
+                         [](const auto& test) { return CatalogBackendName(test.param); });
 
 // --- the wrapper itself ------------------------------------------------------------------------
 

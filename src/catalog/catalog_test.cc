@@ -4,9 +4,8 @@
 
 namespace holdfast::testing {
 
-INSTANTIATE_TEST_SUITE_P(Databases, CatalogContract, EveryCatalog(), [](const auto& test) {
-  return CatalogBackendName(test.param);
-});
+INSTANTIATE_TEST_SUITE_P(Databases, CatalogContract, EveryCatalog(),
+                         [](const auto& test) { return CatalogBackendName(test.param); });
 
 TEST(CatalogOnAnyServer, RunsWhereTheEnvironmentNamesOne) {
   auto harness = MakeCatalogHarness(CatalogBackend::kExternal);

@@ -37,8 +37,8 @@ Result<std::string> Decode(std::string_view text, std::string_view what) {
 }
 
 Result<Address> ParseMysql(std::string_view rest) {
-  // The last @ ends the user: one inside it is encoded. What stands before is never shown, because a
-  // password may be there.
+  // The last @ ends the user: one inside it is encoded. What stands before is never shown, because
+  // a password may be there.
   const std::size_t at = rest.rfind('@');
   if (at == std::string_view::npos || at == 0) return Wrong("it names no user before the host");
   const std::string_view user = rest.substr(0, at);

@@ -33,8 +33,8 @@ TEST(ParseAddress, TheDefaultPortIsTidbs) {
 }
 
 TEST(ParseAddress, APasswordIsRefusedAndNotRepeated) {
-  for (const char* url : {"mysql://u:s3cret@host/d", "mysql://u:s3cret@@host/d",
-                          "mysql://u:s3@cret@host:1/d"}) {
+  for (const char* url :
+       {"mysql://u:s3cret@host/d", "mysql://u:s3cret@@host/d", "mysql://u:s3@cret@host:1/d"}) {
     auto address = ParseAddress(url);
     ASSERT_FALSE(address.ok()) << url;
     EXPECT_EQ(address.error().code(), ErrorCode::kConfiguration);

@@ -74,8 +74,7 @@ class Migrator {
     for (const Row& row : rows) {
       const auto version = static_cast<std::uint32_t>(std::get<std::int64_t>(row[0]));
       HF_RETURN_IF_ERROR(CheckMark(version, std::get<std::string>(row[1])));
-      marks[version] =
-          std::get<std::string>(row[2]) == "applied" ? Mark::kApplied : Mark::kStarted;
+      marks[version] = std::get<std::string>(row[2]) == "applied" ? Mark::kApplied : Mark::kStarted;
     }
     return marks;
   }
@@ -89,11 +88,11 @@ class Migrator {
                    "Use the newer holdfast, or another catalog and `holdfast catalog rebuild`.");
     }
     if (version == 0 || checksum != Checksum(migrations_[version - 1])) {
-      return Error(ErrorCode::kFailedPrecondition,
-                   fmt::format("migration {} of the catalog is not the one this holdfast knows",
-                               version),
-                   "Use the holdfast that made the catalog, or another catalog and `holdfast "
-                   "catalog rebuild`.");
+      return Error(
+          ErrorCode::kFailedPrecondition,
+          fmt::format("migration {} of the catalog is not the one this holdfast knows", version),
+          "Use the holdfast that made the catalog, or another catalog and `holdfast "
+          "catalog rebuild`.");
     }
     return {};
   }
@@ -140,10 +139,10 @@ class Migrator {
   Result<bool> Lock() {
     std::uint64_t locked = 0;
     HF_RETURN_IF_ERROR(store_.Write(call_, [&](Session& session) -> Status {
-      HF_TRY(locked, session.Execute(
-                         "UPDATE holdfast_schema_lock SET owner = ?, expires_us = {now} + ? "
-                         "WHERE id = 1 AND (owner = ? OR expires_us <= {now})",
-                         {owner_, std::int64_t{lock_term_.count()}, owner_}));
+      HF_TRY(locked,
+             session.Execute("UPDATE holdfast_schema_lock SET owner = ?, expires_us = {now} + ? "
+                             "WHERE id = 1 AND (owner = ? OR expires_us <= {now})",
+                             {owner_, std::int64_t{lock_term_.count()}, owner_}));
       return {};
     }));
     return locked == 1;
@@ -198,8 +197,8 @@ class Migrator {
         return false;
       }
       if (fault != Fault::kExists) {
-        return std::move(applied).error().While(fmt::format("bring the catalog to schema {} (\"{}\")",
-                                                            migration.version, migration.name));
+        return std::move(applied).error().While(fmt::format(
+            "bring the catalog to schema {} (\"{}\")", migration.version, migration.name));
       }
       if (again) continue;
       // Somebody who believes to have the lock has made it, or it was never ours to begin with.

@@ -1,5 +1,5 @@
-// The schema of the catalog and how a database gets there: forward only, by several processes at once,
-// across a kill -9 at any point, also where DDL cannot be rolled back (MySQL, TiDB).
+// The schema of the catalog and how a database gets there: forward only, by several processes at
+// once, across a kill -9 at any point, also where DDL cannot be rolled back (MySQL, TiDB).
 
 #pragma once
 
@@ -29,8 +29,8 @@ std::span<const Migration> CatalogMigrations();
 /// Sixteen hexadecimal digits (FNV-1a) over the statements: shows an edited migration, no more.
 std::string Checksum(const Migration& migration);
 
-/// How long one process may be at work on the schema without a sign of life. Safety does not rest on
-/// it: two at once do no harm, because every statement may run again.
+/// How long one process may be at work on the schema without a sign of life. Safety does not rest
+/// on it: two at once do no harm, because every statement may run again.
 constexpr Duration kSchemaLockTerm = std::chrono::seconds(10);
 /// How long to wait for another process that is at work on the schema.
 constexpr Duration kSchemaPatience = std::chrono::minutes(2);

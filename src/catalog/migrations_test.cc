@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <signal.h>
 
 #include <array>
@@ -82,8 +81,9 @@ TEST_P(Migrations, AnEmptyDatabaseGetsTheSchemaOnce) {
 
 TEST_P(Migrations, ALaterOneIsAddedToWhatIsThere) {
   HF_EXPECT_OK(Migrate({}, *NewStore(), CatalogMigrations()));
-  HF_EXPECT_OK(Execute("INSERT INTO holdfast_leases (name, owner, token, expires_us, writes) "
-                       "VALUES ('kept', 'x', 7, 0, 0)"));
+  HF_EXPECT_OK(
+      Execute("INSERT INTO holdfast_leases (name, owner, token, expires_us, writes) "
+              "VALUES ('kept', 'x', 7, 0, 0)"));
   HF_EXPECT_OK(Migrate({}, *NewStore(), WithExtra()));
   HF_EXPECT_OK(Execute("INSERT INTO holdfast_extra (id) VALUES (1)"));
   auto store = NewStore();
@@ -127,10 +127,10 @@ TEST_P(Migrations, ATableOfSomebodyElseIsRefusedEveryTime) {
 
 TEST_P(Migrations, OneFaultAtAnyStatementIsOvercome) {
   // Tables are dropped between the runs; a new database for each would take longer.
-  constexpr std::array kTables = {"steps",        "job_documents", "jobs",   "leases",    "groups",
+  constexpr std::array kTables = {"steps",        "job_documents", "jobs",   "leases",     "groups",
                                   "repositories", "operations",    "schema", "schema_lock"};
-  for (const auto kind : {SqlFaults::Kind::kConflict, SqlFaults::Kind::kLostBefore,
-                          SqlFaults::Kind::kLostAfter}) {
+  for (const auto kind :
+       {SqlFaults::Kind::kConflict, SqlFaults::Kind::kLostBefore, SqlFaults::Kind::kLostAfter}) {
     std::uint64_t met = 0;
     for (std::uint64_t n = 1;; ++n) {
       SCOPED_TRACE("statement " + std::to_string(n));
@@ -153,7 +153,7 @@ TEST_P(Migrations, OneFaultAtAnyStatementIsOvercome) {
 }
 
 TEST_P(Migrations, AStartThatBrokeOffAtAnyStatementIsFinishedByTheNext) {
-  constexpr std::array kTables = {"steps",        "job_documents", "jobs",   "leases",    "groups",
+  constexpr std::array kTables = {"steps",        "job_documents", "jobs",   "leases",     "groups",
                                   "repositories", "operations",    "schema", "schema_lock"};
   std::uint64_t met = 0;
   for (std::uint64_t n = 1;; ++n) {
@@ -224,7 +224,7 @@ TEST(MigrationsAcrossProcesses, AStartKilledAtAnyMomentIsFinishedByTheNext) {
   Random random(7);
   int killed = 0;
   for (int round = 0; round < 12; ++round) {
-    const TempFolder folder;
+    const TempFolder folder(TempFolder::Place::kMemory);
     const std::string file = folder.path() / "catalog.db";
     const std::vector<std::string> environment = {std::string(kFileVariable) + "=" + file};
     auto child = RunTestInChild("MigrationsChild.DISABLED_OpensTheCatalog", environment);

@@ -123,8 +123,8 @@ class MysqlConnection final : public Connection {
     mysql_.reset(mysql_init(nullptr));
     if (!mysql_) return Error(ErrorCode::kResourceExhausted, "no memory for a connection");
     MYSQL* mysql = mysql_.get();
-    const unsigned wait =
-        static_cast<unsigned>(std::chrono::duration_cast<std::chrono::seconds>(kNetworkWaitMax).count());
+    const unsigned wait = static_cast<unsigned>(
+        std::chrono::duration_cast<std::chrono::seconds>(kNetworkWaitMax).count());
     const unsigned connect = kConnectSecondsMax;
     mysql_optionsv(mysql, MYSQL_OPT_CONNECT_TIMEOUT, &connect);
     mysql_optionsv(mysql, MYSQL_OPT_READ_TIMEOUT, &wait);
@@ -143,23 +143,23 @@ class MysqlConnection final : public Connection {
     mysql_optionsv(mysql, MYSQL_OPT_PROTOCOL, &protocol);
     // FOUND_ROWS: an UPDATE counts the rows that matched, also those it left as they were.
     std::string password(AsText(options.password.Reveal()));
-    const bool connected =
-        mysql_real_connect(mysql, options.host.c_str(), options.user.c_str(), password.c_str(),
-                           options.database.c_str(), options.port, nullptr,
-                           CLIENT_FOUND_ROWS) != nullptr;
+    const bool connected = mysql_real_connect(mysql, options.host.c_str(), options.user.c_str(),
+                                              password.c_str(), options.database.c_str(),
+                                              options.port, nullptr, CLIENT_FOUND_ROWS) != nullptr;
     // The library keeps its own copy and wipes it no better; ours is gone at least.
     std::fill(password.begin(), password.end(), '\0');
-    if (!connected) return Failure(call, mysql_errno(mysql), mysql_sqlstate(mysql), mysql_error(mysql));
+    if (!connected)
+      return Failure(call, mysql_errno(mysql), mysql_sqlstate(mysql), mysql_error(mysql));
     return Status();
   }
 
   Status SetUp(const CallContext& call) {
-    HF_RETURN_IF_ERROR(Execute(
-        call,
-        fmt::format("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-                    "time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = {}",
-                    kLockWaitSeconds),
-        {}));
+    HF_RETURN_IF_ERROR(
+        Execute(call,
+                fmt::format("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
+                            "time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = {}",
+                            kLockWaitSeconds),
+                {}));
     return {};
   }
 
@@ -312,9 +312,8 @@ class MysqlConnector final : public Connector {
     Status opened = connection->Open(call, options_);
     if (opened.ok()) opened = connection->SetUp(call);
     if (!opened.ok()) {
-      return std::move(opened).error().While(fmt::format("catalog {}@{}:{}/{}", options_.user,
-                                                         options_.host, options_.port,
-                                                         options_.database));
+      return std::move(opened).error().While(fmt::format(
+          "catalog {}@{}:{}/{}", options_.user, options_.host, options_.port, options_.database));
     }
     return std::unique_ptr<Connection>(std::move(connection));
   }

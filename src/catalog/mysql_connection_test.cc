@@ -155,8 +155,9 @@ TEST_F(MysqlCatalog, ValuesComeBackAsTheyWere) {
   auto connection = server_->Connector(database_)->Connect({});
   ASSERT_TRUE(connection.ok());
   HF_EXPECT_OK((*connection)
-                   ->Execute({}, Dialect::Mysql().Expand("CREATE TABLE v (n {int}, k {key:64}, "
-                                                         "t {text}) {table}"),
+                   ->Execute({},
+                             Dialect::Mysql().Expand("CREATE TABLE v (n {int}, k {key:64}, "
+                                                     "t {text}) {table}"),
                              {}));
   const std::vector<Value> values = {std::int64_t{-9'223'372'036'854'775'807 - 1},
                                      std::string("a\0\xff ", 4), std::string("漢字 \U0001F600")};

@@ -17,8 +17,7 @@ namespace sql {
 Result<std::unique_ptr<Catalog>> OpenSqlCatalog(const CallContext& call,
                                                 std::unique_ptr<Connector> connector,
                                                 std::string url, Clock& clock, Random& random) {
-  auto catalog =
-      std::make_unique<SqlCatalog>(std::move(connector), std::move(url), clock, random);
+  auto catalog = std::make_unique<SqlCatalog>(std::move(connector), std::move(url), clock, random);
   HF_RETURN_IF_ERROR(Migrate(call, catalog->store(), CatalogMigrations()));
   return std::unique_ptr<Catalog>(std::move(catalog));
 }
@@ -62,16 +61,15 @@ Result<std::unique_ptr<Catalog>> OpenCatalog(const CallContext& call, CatalogOpt
                                std::move(options.url), clock, random);
   }
   auto& mysql = std::get<sql::MysqlAddress>(address);
-  return sql::OpenSqlCatalog(
-      call,
-      sql::MakeMysqlConnector({.host = std::move(mysql.host),
-                               .port = mysql.port,
-                               .user = std::move(mysql.user),
-                               .password = std::move(options.password),
-                               .database = std::move(mysql.database),
-                               .ca_file = std::move(options.ca_file)},
-                              clock),
-      std::move(options.url), clock, random);
+  return sql::OpenSqlCatalog(call,
+                             sql::MakeMysqlConnector({.host = std::move(mysql.host),
+                                                      .port = mysql.port,
+                                                      .user = std::move(mysql.user),
+                                                      .password = std::move(options.password),
+                                                      .database = std::move(mysql.database),
+                                                      .ca_file = std::move(options.ca_file)},
+                                                     clock),
+                             std::move(options.url), clock, random);
 }
 
 }  // namespace holdfast

@@ -1,5 +1,5 @@
-// What the catalog remembers, as plain values. The repository is the truth about groups; the catalog is
-// the truth only about who works on what right now.
+// What the catalog remembers, as plain values. The repository is the truth about groups; the
+// catalog is the truth only about who works on what right now.
 
 #pragma once
 
@@ -22,7 +22,8 @@ using JobId = StrongId<struct JobTag, std::string>;
 /// Every document (a member named `*_json`) is valid JSON in UTF-8, or empty for "none", and no
 /// longer than this. TiDB takes no row above 6,291,456 bytes (measured: error 8025).
 constexpr std::size_t kDocumentBytesMax = 4 * kMiB;
-/// A plan grows with the cluster (10,000 shards), so it is stored in several rows and may be longer.
+/// A plan grows with the cluster (10,000 shards), so it is stored in several rows and may be
+/// longer.
 constexpr std::size_t kPlanBytesMax = 32 * kMiB;
 /// An error is listed with its job, so it stays short.
 constexpr std::size_t kErrorJsonBytesMax = 64 * kKiB;
@@ -187,7 +188,8 @@ struct StepRecord {
   StepState state = StepState::kComplete;
   /// The attempt of the job in which it ended. Set by the catalog, ignored on the way in.
   std::uint32_t attempt = 0;
-  /// Complete: what a resumed job needs of it. Failed: {"code","message","hint"}. Empty in listings.
+  /// Complete: what a resumed job needs of it. Failed: {"code","message","hint"}. Empty in
+  /// listings.
   std::string detail_json{};
   /// By the database's clock. Set by the catalog, ignored on the way in.
   WallTime ended_at{};

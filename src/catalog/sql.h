@@ -1,5 +1,6 @@
-// The driver seam of the catalog: one statement at a time on one connection, and what kind of failure it
-// was. Two drivers (SQLite, MySQL) and the tests' wrappers implement it; nothing above knows which.
+// The driver seam of the catalog: one statement at a time on one connection, and what kind of
+// failure it was. Two drivers (SQLite, MySQL) and the tests' wrappers implement it; nothing above
+// knows which.
 
 #pragma once
 

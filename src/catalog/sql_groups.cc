@@ -61,18 +61,16 @@ Result<GroupRecord> ReadGroup(const Row& row, bool with_summary) {
 Status CheckGroup(const GroupRecord& group) {
   HF_RETURN_IF_ERROR(CheckName("id of the group", group.id.value(), kNameBytesMax));
   HF_RETURN_IF_ERROR(CheckName("cluster of the group", group.cluster, kNameBytesMax));
-  HF_RETURN_IF_ERROR(
-      CheckDocument("summary of the group", group.summary_json, kDocumentBytesMax));
+  HF_RETURN_IF_ERROR(CheckDocument("summary of the group", group.summary_json, kDocumentBytesMax));
   return CheckCounts("group", {group.collections, group.shards, group.points, group.bytes_read,
                                group.bytes_new, group.bytes_stored});
 }
 
 /// Locks the repository's row, so that a rebuild begins before or after, and returns its number.
 Result<std::int64_t> LockRepository(Session& session, const std::string& repository_id) {
-  HF_TRY(const auto seen,
-         session.Execute("UPDATE holdfast_repositories SET last_seen_us = {now} "
-                         "WHERE repository_id = ?",
-                         {repository_id}));
+  HF_TRY(const auto seen, session.Execute("UPDATE holdfast_repositories SET last_seen_us = {now} "
+                                          "WHERE repository_id = ?",
+                                          {repository_id}));
   if (seen != 1) {
     return Error(ErrorCode::kFailedPrecondition,
                  fmt::format("the catalog does not know the repository {}", repository_id),
@@ -194,11 +192,10 @@ Result<std::optional<GroupRecord>> SqlCatalog::FindGroup(const CallContext& call
                                                          const GroupId& id) {
   std::optional<GroupRecord> group;
   Status read = store_.Read(call, [&](Session& session) -> Status {
-    HF_TRY(const auto rows,
-           session.Query(fmt::format("SELECT {}, summary FROM holdfast_groups "
-                                     "WHERE repository_id = ? AND group_id = ?",
-                                     kColumns),
-                         {std::string(repository_id), id.value()}));
+    HF_TRY(const auto rows, session.Query(fmt::format("SELECT {}, summary FROM holdfast_groups "
+                                                      "WHERE repository_id = ? AND group_id = ?",
+                                                      kColumns),
+                                          {std::string(repository_id), id.value()}));
     group.reset();
     if (rows.empty()) return {};
     HF_TRY(group, ReadGroup(rows[0], /*with_summary=*/true));
@@ -261,13 +258,14 @@ Status SqlCatalog::DropGroup(const CallContext& call, std::string_view repositor
 Result<std::uint64_t> SqlCatalog::BeginRebuild(const CallContext& call,
                                                std::string_view repository_id) {
   const std::string id(repository_id);
-  HF_TRY(const std::string reply, store_.Operate(call, [&](Session& session) -> Result<std::string> {
-    HF_TRY(const std::int64_t before, LockRepository(session, id));
-    HF_RETURN_IF_ERROR(
-        session.Execute("UPDATE holdfast_repositories SET rebuild = ? WHERE repository_id = ?",
-                        {before + 1, id}));
-    return fmt::format("{}", before + 1);
-  }));
+  HF_TRY(
+      const std::string reply, store_.Operate(call, [&](Session& session) -> Result<std::string> {
+        HF_TRY(const std::int64_t before, LockRepository(session, id));
+        HF_RETURN_IF_ERROR(
+            session.Execute("UPDATE holdfast_repositories SET rebuild = ? WHERE repository_id = ?",
+                            {before + 1, id}));
+        return fmt::format("{}", before + 1);
+      }));
   std::uint64_t rebuild = 0;
   std::from_chars(reply.data(), reply.data() + reply.size(), rebuild);
   return rebuild;
@@ -279,24 +277,23 @@ Result<std::uint64_t> SqlCatalog::FinishRebuild(const CallContext& call,
   const std::string id(repository_id);
   std::uint64_t removed = 0;
   while (true) {
-    HF_TRY(const std::string reply, store_.Operate(call, [&](Session& session)
-                                                             -> Result<std::string> {
-      HF_TRY(const std::int64_t latest, LockRepository(session, id));
-      if (latest != Signed(rebuild)) {
-        return Error(ErrorCode::kAborted,
-                     fmt::format("another rebuild of the repository {} has begun since", id));
-      }
-      HF_TRY(const auto stale,
-             session.Query("SELECT group_id FROM holdfast_groups "
-                           "WHERE repository_id = ? AND rebuild < ? LIMIT ?",
-                           {id, Signed(rebuild), kSweepRowsMax}));
-      for (const Row& row : stale) {
-        HF_RETURN_IF_ERROR(
-            session.Execute("DELETE FROM holdfast_groups WHERE repository_id = ? AND group_id = ?",
-                            {id, Columns(row).Text()}));
-      }
-      return fmt::format("{}", stale.size());
-    }));
+    HF_TRY(
+        const std::string reply, store_.Operate(call, [&](Session& session) -> Result<std::string> {
+          HF_TRY(const std::int64_t latest, LockRepository(session, id));
+          if (latest != Signed(rebuild)) {
+            return Error(ErrorCode::kAborted,
+                         fmt::format("another rebuild of the repository {} has begun since", id));
+          }
+          HF_TRY(const auto stale, session.Query("SELECT group_id FROM holdfast_groups "
+                                                 "WHERE repository_id = ? AND rebuild < ? LIMIT ?",
+                                                 {id, Signed(rebuild), kSweepRowsMax}));
+          for (const Row& row : stale) {
+            HF_RETURN_IF_ERROR(session.Execute(
+                "DELETE FROM holdfast_groups WHERE repository_id = ? AND group_id = ?",
+                {id, Columns(row).Text()}));
+          }
+          return fmt::format("{}", stale.size());
+        }));
     std::uint64_t batch = 0;
     std::from_chars(reply.data(), reply.data() + reply.size(), batch);
     removed += batch;

@@ -14,8 +14,8 @@ namespace {
 /// One row of a document: with its key far below the 6,291,456 bytes that TiDB takes.
 constexpr std::size_t kPartBytesMax = 3 * kMiB;
 
-/// A job that is stored as running while its grant is no longer the latest, or has expired, shows as
-/// interrupted: expiry already means that nobody vouches for it.
+/// A job that is stored as running while its grant is no longer the latest, or has expired, shows
+/// as interrupted: expiry already means that nobody vouches for it.
 constexpr std::string_view kShownState =
     "CASE WHEN j.state = 'running' AND (l.name IS NULL OR l.token <> j.lease_token OR "
     "l.expires_us <= {now}) THEN 'interrupted' ELSE j.state END";
@@ -46,9 +46,9 @@ Result<JobRecord> ReadJob(const Row& row) {
     return JobStateName(candidate) == state;
   });
   if (found == kAll.end()) {
-    return Error(ErrorCode::kDataLoss,
-                 fmt::format("the catalog's record of job {} has the state \"{}\"", job.id.value(),
-                             state));
+    return Error(
+        ErrorCode::kDataLoss,
+        fmt::format("the catalog's record of job {} has the state \"{}\"", job.id.value(), state));
   }
   job.state = *found;
   return job;
@@ -68,9 +68,8 @@ std::vector<std::string> Parts(std::string_view text) {
 
 Status WriteDocument(Session& session, const JobId& id, const std::string& name,
                      std::string_view text) {
-  HF_RETURN_IF_ERROR(
-      session.Execute("DELETE FROM holdfast_job_documents WHERE job_id = ? AND name = ?",
-                      {id.value(), name}));
+  HF_RETURN_IF_ERROR(session.Execute(
+      "DELETE FROM holdfast_job_documents WHERE job_id = ? AND name = ?", {id.value(), name}));
   std::int64_t number = 0;
   for (std::string& part : Parts(text)) {
     HF_RETURN_IF_ERROR(session.Execute(
@@ -99,17 +98,16 @@ Status ReadDocuments(Session& session, const JobId& id, JobDocuments& documents)
 
 /// Says why a change of a job touched no row.
 Error WhyNot(Session& session, const Lease& lease, const JobId& id, std::string_view wanted) {
-  auto rows = session.Query("SELECT state, lease_name FROM holdfast_jobs WHERE job_id = ?",
-                            {id.value()});
+  auto rows =
+      session.Query("SELECT state, lease_name FROM holdfast_jobs WHERE job_id = ?", {id.value()});
   if (!rows.ok()) return std::move(rows).error();
   if (rows->empty()) return {ErrorCode::kNotFound, fmt::format("there is no job {}", id.value())};
   Columns columns((*rows)[0]);
   const std::string state = columns.Text();
   const std::string lease_name = columns.Text();
   if (lease_name != lease.name) {
-    return {ErrorCode::kFailedPrecondition,
-            fmt::format("job {} runs under the lease {}, not {}", id.value(), lease_name,
-                        lease.name)};
+    return {ErrorCode::kFailedPrecondition, fmt::format("job {} runs under the lease {}, not {}",
+                                                        id.value(), lease_name, lease.name)};
   }
   return {ErrorCode::kFailedPrecondition,
           fmt::format("job {} is {}, so it cannot be {}", id.value(), state, wanted)};
@@ -122,9 +120,9 @@ Status CheckJob(const NewJob& job, const Lease* lease) {
   HF_RETURN_IF_ERROR(CheckOptionalName("subject of the job", job.subject, kNameBytesMax));
   HF_RETURN_IF_ERROR(CheckName("lease name of the job", job.lease_name, kLeaseNameBytesMax));
   if (lease != nullptr && lease->name != job.lease_name) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("the job names the lease {} and was given {}", job.lease_name,
-                             lease->name));
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the job names the lease {} and was given {}", job.lease_name, lease->name));
   }
   return CheckDocument("request of the job", job.request_json, kDocumentBytesMax);
 }
@@ -237,16 +235,17 @@ Result<std::uint64_t> SqlCatalog::CloseInterrupted(const CallContext& call, cons
                                                    std::string_view kind,
                                                    std::string_view error_json) {
   HF_RETURN_IF_ERROR(CheckDocument("error of the job", error_json, kErrorJsonBytesMax));
-  HF_TRY(const std::string reply, store_.Operate(call, [&](Session& session) -> Result<std::string> {
-    HF_RETURN_IF_ERROR(Fence(session, lease));
-    HF_TRY(const auto closed,
-           session.Execute("UPDATE holdfast_jobs SET state = 'failed', error = ?, "
-                           "finished_us = {now} WHERE lease_name = ? AND kind = ? AND "
-                           "state = 'running' AND lease_token < ?",
-                           {std::string(error_json), lease.name, std::string(kind),
-                            Signed(lease.token)}));
-    return fmt::format("{}", closed);
-  }));
+  HF_TRY(
+      const std::string reply, store_.Operate(call, [&](Session& session) -> Result<std::string> {
+        HF_RETURN_IF_ERROR(Fence(session, lease));
+        HF_TRY(const auto closed,
+               session.Execute(
+                   "UPDATE holdfast_jobs SET state = 'failed', error = ?, "
+                   "finished_us = {now} WHERE lease_name = ? AND kind = ? AND "
+                   "state = 'running' AND lease_token < ?",
+                   {std::string(error_json), lease.name, std::string(kind), Signed(lease.token)}));
+        return fmt::format("{}", closed);
+      }));
   std::uint64_t closed = 0;
   std::from_chars(reply.data(), reply.data() + reply.size(), closed);
   return closed;
@@ -255,10 +254,9 @@ Result<std::uint64_t> SqlCatalog::CloseInterrupted(const CallContext& call, cons
 Result<std::optional<JobDetails>> SqlCatalog::FindJob(const CallContext& call, const JobId& id) {
   std::optional<JobDetails> job;
   Status read = store_.Read(call, [&](Session& session) -> Status {
-    HF_TRY(const auto rows,
-           session.Query(fmt::format("SELECT {}, {} FROM {} WHERE j.job_id = ?", kShownState,
-                                     kColumns, kTables),
-                         {id.value()}));
+    HF_TRY(const auto rows, session.Query(fmt::format("SELECT {}, {} FROM {} WHERE j.job_id = ?",
+                                                      kShownState, kColumns, kTables),
+                                          {id.value()}));
     job.reset();
     if (rows.empty()) return {};
     job.emplace();
@@ -273,7 +271,8 @@ Result<std::vector<JobRecord>> SqlCatalog::ListJobs(const CallContext& call,
                                                     const JobFilter& filter, std::size_t limit,
                                                     const std::optional<JobId>& after) {
   HF_RETURN_IF_ERROR(CheckLimit(limit));
-  std::string sql = fmt::format("SELECT {}, {} FROM {} WHERE 1 = 1", kShownState, kColumns, kTables);
+  std::string sql =
+      fmt::format("SELECT {}, {} FROM {} WHERE 1 = 1", kShownState, kColumns, kTables);
   std::vector<Value> values;
   const auto add = [&](std::string_view condition, std::string value) {
     sql += fmt::format(" AND {} = ?", condition);

@@ -40,27 +40,29 @@ Result<Lease> SqlCatalog::Acquire(const CallContext& call, std::string_view name
   Lease lease{.name = std::string(name), .owner = std::string(owner), .token = 0};
   HF_RETURN_IF_ERROR(CheckLease(lease));
   HF_RETURN_IF_ERROR(CheckTerm(term));
-  HF_TRY(const std::string reply, store_.Operate(call, [&](Session& session) -> Result<std::string> {
-    HF_TRY(const auto taken,
-           session.Execute("UPDATE holdfast_leases SET owner = ?, token = token + 1, "
-                           "expires_us = {now} + ?, writes = writes + 1 "
-                           "WHERE name = ? AND expires_us <= {now}",
-                           {lease.owner, Micros(term), lease.name}));
-    if (taken == 0) {
-      HF_TRY(const auto held,
-             session.Query("SELECT owner, expires_us - {now} FROM holdfast_leases WHERE name = ?",
-                           {lease.name}));
-      if (!held.empty()) return Busy(name, held[0]);
-      HF_RETURN_IF_ERROR(session.Execute(
-          "INSERT INTO holdfast_leases (name, owner, token, expires_us, writes) "
-          "VALUES (?, ?, 1, {now} + ?, 0)",
-          {lease.name, lease.owner, Micros(term)}));
-    }
-    HF_TRY(const auto granted,
-           session.Query("SELECT token FROM holdfast_leases WHERE name = ?", {lease.name}));
-    if (granted.size() != 1) return Error(ErrorCode::kInternal, "a granted lease is not there");
-    return fmt::format("{}", Columns(granted[0]).Number());
-  }));
+  HF_TRY(
+      const std::string reply, store_.Operate(call, [&](Session& session) -> Result<std::string> {
+        HF_TRY(const auto taken,
+               session.Execute("UPDATE holdfast_leases SET owner = ?, token = token + 1, "
+                               "expires_us = {now} + ?, writes = writes + 1 "
+                               "WHERE name = ? AND expires_us <= {now}",
+                               {lease.owner, Micros(term), lease.name}));
+        if (taken == 0) {
+          HF_TRY(
+              const auto held,
+              session.Query("SELECT owner, expires_us - {now} FROM holdfast_leases WHERE name = ?",
+                            {lease.name}));
+          if (!held.empty()) return Busy(name, held[0]);
+          HF_RETURN_IF_ERROR(session.Execute(
+              "INSERT INTO holdfast_leases (name, owner, token, expires_us, writes) "
+              "VALUES (?, ?, 1, {now} + ?, 0)",
+              {lease.name, lease.owner, Micros(term)}));
+        }
+        HF_TRY(const auto granted,
+               session.Query("SELECT token FROM holdfast_leases WHERE name = ?", {lease.name}));
+        if (granted.size() != 1) return Error(ErrorCode::kInternal, "a granted lease is not there");
+        return fmt::format("{}", Columns(granted[0]).Number());
+      }));
   std::from_chars(reply.data(), reply.data() + reply.size(), lease.token);
   return lease;
 }
@@ -95,10 +97,9 @@ Result<std::optional<LeaseView>> SqlCatalog::FindLease(const CallContext& call,
   HF_RETURN_IF_ERROR(CheckName("name of the lease", name, kLeaseNameBytesMax));
   std::optional<LeaseView> view;
   Status read = store_.Read(call, [&](Session& session) -> Status {
-    HF_TRY(const auto rows,
-           session.Query("SELECT owner, token, expires_us, expires_us - {now} "
-                         "FROM holdfast_leases WHERE name = ?",
-                         {std::string(name)}));
+    HF_TRY(const auto rows, session.Query("SELECT owner, token, expires_us, expires_us - {now} "
+                                          "FROM holdfast_leases WHERE name = ?",
+                                          {std::string(name)}));
     view.reset();
     if (rows.empty()) return {};
     Columns columns(rows[0]);

@@ -59,10 +59,9 @@ Status CheckLimit(std::size_t limit) {
 }
 
 Status Fence(Session& session, const Lease& lease) {
-  HF_TRY(const auto held,
-         session.Execute("UPDATE holdfast_leases SET writes = writes + 1 "
-                         "WHERE name = ? AND token = ? AND owner = ?",
-                         {lease.name, Signed(lease.token), lease.owner}));
+  HF_TRY(const auto held, session.Execute("UPDATE holdfast_leases SET writes = writes + 1 "
+                                          "WHERE name = ? AND token = ? AND owner = ?",
+                                          {lease.name, Signed(lease.token), lease.owner}));
   if (held != 1) return LeaseLost(lease);
   return {};
 }

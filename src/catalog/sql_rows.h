@@ -1,5 +1,5 @@
-// What the catalog's statements share: checks on the way in, reading of rows on the way out, fencing.
-// For .cc files of this module only.
+// What the catalog's statements share: checks on the way in, reading of rows on the way out,
+// fencing. For .cc files of this module only.
 
 #pragma once
 

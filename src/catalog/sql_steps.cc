@@ -36,9 +36,9 @@ Status SqlCatalog::PutStep(const CallContext& call, const Lease& lease, const Jo
                          "state = 'running' AND lease_name = ? AND lease_token = ?",
                          {id.value(), lease.name, Signed(lease.token)}));
     if (jobs.empty()) {
-      return Error(ErrorCode::kFailedPrecondition,
-                   fmt::format("job {} does not run under this grant of {}", id.value(),
-                               lease.name));
+      return Error(
+          ErrorCode::kFailedPrecondition,
+          fmt::format("job {} does not run under this grant of {}", id.value(), lease.name));
     }
     const std::vector<Value> values = {
         std::string(step.state == StepState::kComplete ? "complete" : "failed"),

@@ -107,13 +107,13 @@ void Store::Return(std::unique_ptr<Connection> connection, std::uint64_t epoch, 
 }
 
 Result<std::string> Store::Attempt(const CallContext& call, Connection& connection,
-                                   std::string_view begin, const std::string& operation,
-                                   bool again, const OperationBody& body, Ending& ending) {
+                                   std::string_view begin, const std::string& operation, bool again,
+                                   const OperationBody& body, Ending& ending) {
   Session session(call, connection, dialect());
   Fault& fault = ending.fault;
   if (again && !operation.empty()) {
-    auto done = session.Query("SELECT reply FROM holdfast_operations WHERE operation_id = ?",
-                              {operation});
+    auto done =
+        session.Query("SELECT reply FROM holdfast_operations WHERE operation_id = ?", {operation});
     fault = connection.fault();
     if (!done.ok()) return std::move(done).error();
     if (!done->empty()) return std::get<std::string>((*done)[0][0]);
@@ -129,9 +129,8 @@ Result<std::string> Store::Attempt(const CallContext& call, Connection& connecti
     }
     HF_TRY(std::string reply, body(session));
     if (!operation.empty() && !reply.empty()) {
-      HF_RETURN_IF_ERROR(
-          session.Execute("UPDATE holdfast_operations SET reply = ? WHERE operation_id = ?",
-                          {reply, operation}));
+      HF_RETURN_IF_ERROR(session.Execute(
+          "UPDATE holdfast_operations SET reply = ? WHERE operation_id = ?", {reply, operation}));
     }
     HF_RETURN_IF_ERROR(connection.Execute(call, "COMMIT", {}));
     return reply;
@@ -188,8 +187,8 @@ Result<std::string> Store::Run(const CallContext& call, std::string_view begin,
         return *std::move(error);
     }
     // Between half of it and all of it, so that those who collided part.
-    HF_RETURN_IF_ERROR(clock_.SleepFor(
-        call, Duration(random_.Between(pause_max.count() / 2, pause_max.count()))));
+    HF_RETURN_IF_ERROR(
+        clock_.SleepFor(call, Duration(random_.Between(pause_max.count() / 2, pause_max.count()))));
   }
 }
 

@@ -53,8 +53,8 @@ class Session {
 /// Thread-safe.
 class Store {
  public:
-  /// Runs once for every attempt, so it sets what it captures from scratch. It returns right after a
-  /// statement that failed.
+  /// Runs once for every attempt, so it sets what it captures from scratch. It returns right after
+  /// a statement that failed.
   using Body = std::function<Status(Session& session)>;
   /// Returns the reply that a lost one is replaced with: at most 255 bytes.
   using OperationBody = std::function<Result<std::string>(Session& session)>;
@@ -62,8 +62,8 @@ class Store {
   Store(std::unique_ptr<Connector> connector, Clock& clock, Random& random);
   ~Store();
 
-  /// One transaction that only reads, all of it as of one instant. `fault`, when given, gets what was
-  /// wrong with the last statement.
+  /// One transaction that only reads, all of it as of one instant. `fault`, when given, gets what
+  /// was wrong with the last statement.
   Status Read(const CallContext& call, const Body& body, Fault* fault = nullptr);
 
   /// One transaction whose second run has the same effect as the first: what it writes does not

@@ -39,8 +39,8 @@ class SqliteConnection final : public Connection {
   Status Open(const CallContext& call) {
     sqlite3* raw = nullptr;
     // One thread at a time uses a connection, so SQLite needs no mutex of its own.
-    const int code = sqlite3_open_v2(path_.c_str(), &raw,
-                                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+    const int code =
+        sqlite3_open_v2(path_.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
     database_.reset(raw);
     if (code != SQLITE_OK) return Failure(code);
     sqlite3_extended_result_codes(raw, 1);
@@ -109,8 +109,8 @@ class SqliteConnection final : public Connection {
       if (const auto* number = std::get_if<std::int64_t>(&value)) {
         code = sqlite3_bind_int64(raw, index, *number);
       } else if (const auto* text = std::get_if<std::string>(&value)) {
-        code = sqlite3_bind_text64(raw, index, text->data(), text->size(), SQLITE_STATIC,
-                                   SQLITE_UTF8);
+        code =
+            sqlite3_bind_text64(raw, index, text->data(), text->size(), SQLITE_STATIC, SQLITE_UTF8);
       } else {
         code = sqlite3_bind_null(raw, index);
       }

@@ -31,7 +31,7 @@ Result<std::unique_ptr<Catalog>> Open(const fs::path& file) {
 }
 
 unsigned ModeOf(const fs::path& path) {
-  struct stat found {};
+  struct stat found{};
   EXPECT_EQ(::stat(path.c_str(), &found), 0) << path;
   return found.st_mode & 0777;
 }
@@ -151,9 +151,8 @@ TEST(SqliteCatalog, OfTwoProcessesOneHoldsTheLease) {
   const std::string file = folder.path() / "catalog.db";
   std::vector<holdfast::testing::ChildProcess> children;
   for (int i = 0; i < 2; ++i) {
-    children.push_back(
-        holdfast::testing::RunTestInChild("SqliteCatalogChild.DISABLED_TakesTurns",
-                                          {std::string(kFileVariable) + "=" + file}));
+    children.push_back(holdfast::testing::RunTestInChild(
+        "SqliteCatalogChild.DISABLED_TakesTurns", {std::string(kFileVariable) + "=" + file}));
   }
   for (auto& child : children) EXPECT_EQ(child.Wait(), 0);
   auto catalog = Open(file);

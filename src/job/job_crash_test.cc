@@ -14,7 +14,6 @@
 #include <iterator>
 #include <map>
 #include <memory>
-
 #include <string>
 #include <thread>
 #include <utility>
@@ -140,11 +139,9 @@ constexpr int kChildSteps = 30;
 
 Result<std::unique_ptr<Catalog>> OpenIn(const std::filesystem::path& folder, Clock& clock,
                                         Random& random) {
-  return OpenCatalog({},
-                     {.url = "sqlite://" + (folder / "catalog.db").string(),
-                      .password = {},
-                      .ca_file = {}},
-                     clock, random);
+  return OpenCatalog(
+      {}, {.url = "sqlite://" + (folder / "catalog.db").string(), .password = {}, .ca_file = {}},
+      clock, random);
 }
 
 /// Every step leaves a line; while it runs there is a folder of its name.
@@ -181,10 +178,10 @@ TEST(JobCrashAcrossProcesses, KilledAtAnyMomentTheNextProcessBringsItToAnEnd) {
   int killed = 0;
   for (int round = 0; round < 15; ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
-    const TempFolder folder;
-    ChildProcess child = RunTestInChild(
-        "JobCrashChild.DISABLED_RunsAJob",
-        {std::string(kFolderVariable) + "=" + folder.path().string()});
+    const TempFolder folder(TempFolder::Place::kMemory);
+    ChildProcess child =
+        RunTestInChild("JobCrashChild.DISABLED_RunsAJob",
+                       {std::string(kFolderVariable) + "=" + folder.path().string()});
     // Some way into the job: a number of steps, and then any moment between two of them.
     const auto lines = [&] {
       std::ifstream trace(folder.path() / "trace");
@@ -231,9 +228,9 @@ TEST(JobCrashAcrossProcesses, OfTwoProcessesThatBeginAtOnceOneRunsTheJob) {
   const TempFolder folder;
   std::vector<ChildProcess> children;
   for (int i = 0; i < 3; ++i) {
-    children.push_back(RunTestInChild(
-        "JobCrashChild.DISABLED_RunsAJob",
-        {std::string(kFolderVariable) + "=" + folder.path().string()}));
+    children.push_back(
+        RunTestInChild("JobCrashChild.DISABLED_RunsAJob",
+                       {std::string(kFolderVariable) + "=" + folder.path().string()}));
   }
   int succeeded = 0;
   for (ChildProcess& child : children) {

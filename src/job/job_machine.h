@@ -26,9 +26,9 @@ enum class JobEvent {
 
 /// The state after `event`, or kFailedPrecondition naming both when it cannot happen there:
 ///   queued       -start-> running, -cancel-> cancelled
-///   running      -succeed-> complete, -fail-> failed, -cancel-> cancelled, -lose_worker-> interrupted
-///   interrupted  -resume-> running, -fail-> failed, -cancel-> cancelled
-///   complete, failed, cancelled: nothing more
+///   running      -succeed-> complete, -fail-> failed, -cancel-> cancelled, -lose_worker->
+///   interrupted interrupted  -resume-> running, -fail-> failed, -cancel-> cancelled complete,
+///   failed, cancelled: nothing more
 Result<JobState> Advance(JobState from, JobEvent event);
 
 /// Why the body's stop token fired.

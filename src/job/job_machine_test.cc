@@ -59,8 +59,8 @@ TEST(Advance, AFinalStateIsFinalAndEveryOtherReachesOne) {
 }
 
 TEST(Conclude, ABodyThatSucceededHasSucceededWhateverStopped) {
-  for (const StopCause cause : {StopCause::kNone, StopCause::kCaller, StopCause::kLeaseTaken,
-                                StopCause::kLeaseExpired}) {
+  for (const StopCause cause :
+       {StopCause::kNone, StopCause::kCaller, StopCause::kLeaseTaken, StopCause::kLeaseExpired}) {
     const JobEnd end = Conclude({}, cause, "l");
     EXPECT_EQ(end.event, kSucceed);
     EXPECT_FALSE(end.error.has_value());
@@ -91,8 +91,8 @@ TEST(Conclude, ABodyStoppedBecauseItsLeaseWentAwayFailedForThatReason) {
 
 TEST(Conclude, AnErrorOfTheBodysOwnStays) {
   const Status damaged = Error(ErrorCode::kDataLoss, "a flipped bit");
-  for (const StopCause cause : {StopCause::kNone, StopCause::kCaller, StopCause::kLeaseTaken,
-                                StopCause::kLeaseExpired}) {
+  for (const StopCause cause :
+       {StopCause::kNone, StopCause::kCaller, StopCause::kLeaseTaken, StopCause::kLeaseExpired}) {
     const JobEnd end = Conclude(damaged, cause, "l");
     EXPECT_EQ(end.event, kFail);
     ASSERT_TRUE(end.error.has_value());

@@ -38,9 +38,10 @@ Error BeforeTheStart(Error error) {
 }
 
 const Error& Interrupted() {
-  static const Error error(ErrorCode::kAborted,
-                           "interrupted: its process ended, or lost the catalog, before the job did",
-                           "A later job has started anew.");
+  static const Error error(
+      ErrorCode::kAborted,
+      "interrupted: its process ended, or lost the catalog, before the job did",
+      "A later job has started anew.");
   return error;
 }
 
@@ -82,8 +83,8 @@ Result<JobRunner::Grant> JobRunner::AcquireLease(const CallContext& call, const 
 Result<JobReport> JobRunner::Run(const CallContext& call, const JobSpec& spec,
                                  const JobBody& body) {
   const JobId id = MakeJobId(clock_.Wall(), random_.Next());
-  HF_TRY(Grant grant, AcquireLease(call, spec.lease_name, Owner(spec.kind, id, options_.worker),
-                                   spec.wait));
+  HF_TRY(Grant grant,
+         AcquireLease(call, spec.lease_name, Owner(spec.kind, id, options_.worker), spec.wait));
   Session session(call, {leases_, jobs_, clock_, options_, observer_}, id, std::move(grant.lease),
                   grant.sent);
   const auto begin = [&]() -> Status {
@@ -118,8 +119,8 @@ Result<JobReport> JobRunner::Resume(const CallContext& call, const JobId& id, Du
     return Error(ErrorCode::kFailedPrecondition,
                  fmt::format("job {} has ended: it is {}", id.value(), JobStateName(record.state)));
   }
-  HF_TRY(Grant grant, AcquireLease(call, record.lease_name,
-                                   Owner(record.kind, id, options_.worker), wait));
+  HF_TRY(Grant grant,
+         AcquireLease(call, record.lease_name, Owner(record.kind, id, options_.worker), wait));
   Session session(call, {leases_, jobs_, clock_, options_, observer_}, id, std::move(grant.lease),
                   grant.sent);
   JobDetails job;

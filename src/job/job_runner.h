@@ -39,7 +39,8 @@ class JobObserver {
 
 /// What becomes of jobs of the same kind and lease that a dead process left behind.
 enum class InterruptedJobs {
-  /// They end as failed ("interrupted"); the new job starts anew. Backup: a capture is never resumed.
+  /// They end as failed ("interrupted"); the new job starts anew. Backup: a capture is never
+  /// resumed.
   kClose,
   /// They stay interrupted, for Resume() or Close(). Restore.
   kKeep,
@@ -90,10 +91,11 @@ class StepContext {
   /// is not thrown away for one failed write.
   virtual Result<std::string> Step(std::string_view key, const StepBody& body) = 0;
 
-  /// From here on the work is worth finishing without the lease: losing it no longer stops the body,
-  /// and what cannot be recorded is left out. For a backup after its thaw: what remains needs only
-  /// the repository, whose safety rests on no lock, so a captured cut is not lost to a catalog that
-  /// is down. (Another worker may begin its own backup after the expiry: two groups, both whole.)
+  /// From here on the work is worth finishing without the lease: losing it no longer stops the
+  /// body, and what cannot be recorded is left out. For a backup after its thaw: what remains needs
+  /// only the repository, whose safety rests on no lock, so a captured cut is not lost to a catalog
+  /// that is down. (Another worker may begin its own backup after the expiry: two groups, both
+  /// whole.)
   virtual void OutliveCatalog() = 0;
 
   virtual Progress& progress() = 0;
@@ -128,8 +130,8 @@ struct JobRunnerOptions {
   std::string worker;
 };
 
-/// Thread-safe; several jobs may run at once. All references outlive the runner. The observer may be
-/// absent.
+/// Thread-safe; several jobs may run at once. All references outlive the runner. The observer may
+/// be absent.
 class JobRunner {
  public:
   JobRunner(LeaseTable& leases, JobJournal& jobs, Clock& clock, Random& random,

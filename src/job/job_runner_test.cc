@@ -20,11 +20,11 @@ namespace {
 
 using holdfast::testing::FaultyJournal;
 using holdfast::testing::TempCatalog;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 /// Remembers everything, as lines.
 class Recorder final : public JobObserver {
@@ -91,8 +91,8 @@ JobSpec Spec(const std::string& kind = "restore") {
           .wait = {}};
 }
 
-/// The jobs' own clock is the machine's (its lease lasts longer than any test), the database's is the
-/// test's: that is how leases expire here.
+/// The jobs' own clock is the machine's (its lease lasts longer than any test), the database's is
+/// the test's: that is how leases expire here.
 class JobRunnerTest : public ::testing::Test {
  protected:
   JobRunnerTest() {
@@ -208,16 +208,16 @@ TEST_F(JobRunnerTest, ABodyThatFailsIsRecordedWithItsErrorAndItsStep) {
 TEST_F(JobRunnerTest, AJobThatItsCallerStopsEndsAsCancelled) {
   JobRunner runner = NewRunner();
   std::stop_source stop;
-  const auto report = runner.Run(
-      {.stop = stop.get_token(), .deadline = {}}, Spec(),
-      [&](StepContext& context) -> Result<std::string> {
-        stop.request_stop();
-        EXPECT_TRUE(context.call().stop.stop_requested());
-        return context.Step("never", [](const CallContext&) -> Result<std::string> {
-          ADD_FAILURE() << "a step began after the stop";
-          return std::string();
-        });
-      });
+  const auto report =
+      runner.Run({.stop = stop.get_token(), .deadline = {}}, Spec(),
+                 [&](StepContext& context) -> Result<std::string> {
+                   stop.request_stop();
+                   EXPECT_TRUE(context.call().stop.stop_requested());
+                   return context.Step("never", [](const CallContext&) -> Result<std::string> {
+                     ADD_FAILURE() << "a step began after the stop";
+                     return std::string();
+                   });
+                 });
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.error().code(), ErrorCode::kCancelled);
   EXPECT_EQ(Jobs()[0].state, JobState::kCancelled);
@@ -365,8 +365,8 @@ TEST_F(JobRunnerTest, OneStepOnTwoThreadsAtOnceIsADefectOfTheCaller) {
   JobRunner runner = NewRunner();
   const auto report = runner.Run({}, Spec(), [&](StepContext& context) -> Result<std::string> {
     return context.Step("s", [&](const CallContext&) -> Result<std::string> {
-      const auto inner = context.Step(
-          "s", [](const CallContext&) { return Result<std::string>(std::string()); });
+      const auto inner =
+          context.Step("s", [](const CallContext&) { return Result<std::string>(std::string()); });
       EXPECT_FALSE(inner.ok());
       EXPECT_EQ(inner.error().code(), ErrorCode::kInternal);
       return std::string();
@@ -384,21 +384,20 @@ TEST_F(JobRunnerTest, AnInterruptedJobIsResumedWithWhatItHadRecorded) {
   };
   const JobId id = Abandon(Spec(), half);
   JobRunner runner = NewRunner();
-  const auto report =
-      runner.Resume({}, id, {}, [&](StepContext& context) -> Result<std::string> {
-        EXPECT_EQ(context.job(), id);
-        EXPECT_EQ(context.attempt(), 2U);
-        EXPECT_EQ(context.plan_json(), "[\"one\",\"two\"]");
-        EXPECT_EQ(context.request_json(), Spec().request_json);
-        HF_TRY(const std::string one,
-               context.Step("one", [](const CallContext&) -> Result<std::string> {
-                 ADD_FAILURE() << "done before";
-                 return std::string();
-               }));
-        EXPECT_EQ(one, "{\"first\":true}");
-        return context.Step(
-            "two", [](const CallContext&) -> Result<std::string> { return std::string("2"); });
-      });
+  const auto report = runner.Resume({}, id, {}, [&](StepContext& context) -> Result<std::string> {
+    EXPECT_EQ(context.job(), id);
+    EXPECT_EQ(context.attempt(), 2U);
+    EXPECT_EQ(context.plan_json(), "[\"one\",\"two\"]");
+    EXPECT_EQ(context.request_json(), Spec().request_json);
+    HF_TRY(const std::string one,
+           context.Step("one", [](const CallContext&) -> Result<std::string> {
+             ADD_FAILURE() << "done before";
+             return std::string();
+           }));
+    EXPECT_EQ(one, "{\"first\":true}");
+    return context.Step("two",
+                        [](const CallContext&) -> Result<std::string> { return std::string("2"); });
+  });
   ASSERT_TRUE(report.ok()) << report.error().ToString();
   EXPECT_EQ(report->attempt, 2U);
   EXPECT_EQ(Find(id).record.state, JobState::kComplete);
@@ -545,9 +544,8 @@ TEST_F(JobRunnerTest, ABodyThatOutlivesTheCatalogGoesOnAndItsResultIsNotLost) {
         journal_.FailWith(Error(ErrorCode::kUnavailable, "connection refused"));
         // Past the expiry.
         HF_RETURN_IF_ERROR(SystemClock().SleepFor(context.call(), kLeaseTermMin));
-        HF_RETURN_IF_ERROR(context.Step("drained", [](const CallContext&) -> Result<std::string> {
-          return std::string("1");
-        }));
+        HF_RETURN_IF_ERROR(context.Step(
+            "drained", [](const CallContext&) -> Result<std::string> { return std::string("1"); }));
         HF_RETURN_IF_ERROR(context.SavePlan("[]"));
         return std::string("{\"group\":\"g\"}");
       });

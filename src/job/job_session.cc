@@ -195,8 +195,7 @@ bool JobRunner::Session::RecordEnd(const JobEnd& end, std::string result_json) {
 
 void JobRunner::Session::Close() {
   keeper_.Stop();
-  const Status released =
-      parts_.leases.Release(parts_.clock.Within({}, kReleaseWaitMax), lease());
+  const Status released = parts_.leases.Release(parts_.clock.Within({}, kReleaseWaitMax), lease());
   if (!released.ok()) {
     Warn(fmt::format("The lease {} was not given back and expires by itself: {}", lease().name,
                      released.error().ToString()));

@@ -1,4 +1,5 @@
-// One run of one job: what its body sees, and what records for it. For this module's .cc files only.
+// One run of one job: what its body sees, and what records for it. For this module's .cc files
+// only.
 
 #pragma once
 
@@ -48,8 +49,8 @@ class JobRunner::Session final : public StepContext {
   void Begin(std::uint32_t attempt, JobDocuments documents);
   /// Why the body was stopped; kCaller when `caller` has ended.
   StopCause cause(const CallContext& caller) const;
-  /// Records how the job ended, for as long as the options say. False when that was not possible; the
-  /// observer has been told why.
+  /// Records how the job ended, for as long as the options say. False when that was not possible;
+  /// the observer has been told why.
   bool RecordEnd(const JobEnd& end, std::string result_json);
   /// Gives the lease back and ends the threads. Idempotent.
   void Close();

@@ -23,8 +23,7 @@ constexpr Duration kTerm = seconds(30);
 /// A table whose Renew does what the test says.
 class ScriptedLeases final : public LeaseTable {
  public:
-  Result<Lease> Acquire(const CallContext&, std::string_view, std::string_view,
-                        Duration) override {
+  Result<Lease> Acquire(const CallContext&, std::string_view, std::string_view, Duration) override {
     return Error(ErrorCode::kInternal, "not used");
   }
   Status Release(const CallContext&, const Lease&) override { return {}; }

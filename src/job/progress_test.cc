@@ -104,8 +104,7 @@ TEST(Progress, LanesAreBoundedAndTheTotalIsNot) {
   const ProgressSnapshot snapshot = progress.Snapshot();
   EXPECT_LE(snapshot.lanes.size(), kLanesMax);
   EXPECT_EQ(snapshot.total.bytes_done, 3 * kLanesMax);
-  EXPECT_THAT(snapshot.lanes,
-              ::testing::Contains(::testing::Field(&LaneProgress::name, "others")));
+  EXPECT_THAT(snapshot.lanes, ::testing::Contains(::testing::Field(&LaneProgress::name, "others")));
 }
 
 TEST(Progress, ACrawlingStreamDoesNotOverflowTheTimeLeft) {

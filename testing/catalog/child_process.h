@@ -9,7 +9,8 @@
 
 namespace holdfast::testing {
 
-/// Killed (SIGKILL) and reaped when it dies; the kernel kills it when the test dies first. One thread.
+/// Killed (SIGKILL) and reaped when it dies; the kernel kills it when the test dies first. One
+/// thread.
 class ChildProcess {
  public:
   ChildProcess() = default;
@@ -36,7 +37,6 @@ class ChildProcess {
 };
 
 /// This test binary again, running the one test `filter` (also a disabled one).
-ChildProcess RunTestInChild(const std::string& filter,
-                            const std::vector<std::string>& environment);
+ChildProcess RunTestInChild(const std::string& filter, const std::vector<std::string>& environment);
 
 }  // namespace holdfast::testing

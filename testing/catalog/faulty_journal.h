@@ -16,8 +16,8 @@ class FaultyJournal final : public LeaseTable, public JobJournal {
  public:
   explicit FaultyJournal(Catalog& inner) : inner_(inner) {}
 
-  /// The process dies at call `n`: before it reaches the catalog, or after it took effect. That call
-  /// and all later ones give kInternal, which nobody repeats.
+  /// The process dies at call `n`: before it reaches the catalog, or after it took effect. That
+  /// call and all later ones give kInternal, which nobody repeats.
   void DieAt(std::uint64_t n, bool after) {
     const std::scoped_lock lock(mutex_);
     die_at_ = n;

@@ -28,7 +28,7 @@ class SqliteHarness final : public CatalogHarness {
  private:
   std::string path() const { return folder_.path() / "catalog.db"; }
 
-  TempFolder folder_;
+  TempFolder folder_{TempFolder::Place::kMemory};
 };
 
 /// A server keeps its own time, so the leases are moved instead.

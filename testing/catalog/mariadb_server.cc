@@ -78,22 +78,20 @@ Result<MariadbServer*> MariadbServer::Shared() {
 
 Status MariadbServer::Install() {
   const std::string log = folder_.path() / "install.log";
-  std::vector<std::string> arguments = {kInstaller,
-                                        "--no-defaults",
-                                        "--auth-root-authentication-method=normal",
-                                        "--skip-test-db",
-                                        fmt::format("--datadir={}/data", folder_.path().string())};
+  std::vector<std::string> arguments = {
+      kInstaller, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
+      fmt::format("--datadir={}/data", folder_.path().string())};
   AddUser(arguments);
   ChildProcess installer(arguments, {}, log);
   if (const int status = installer.Wait(); status != 0) {
-    return Error(ErrorCode::kInternal, fmt::format("mariadb-install-db ended with {}: {}", status,
-                                                   ReadAll(log)));
+    return Error(ErrorCode::kInternal,
+                 fmt::format("mariadb-install-db ended with {}: {}", status, ReadAll(log)));
   }
-  std::ofstream(folder_.path() / "init.sql")
-      << fmt::format("CREATE USER IF NOT EXISTS '{0}'@'127.0.0.1' IDENTIFIED BY '{1}';\n"
-                     "GRANT ALL ON *.* TO '{0}'@'127.0.0.1';\n"
-                     "CREATE DATABASE IF NOT EXISTS harness;\n",
-                     user_, password_);
+  std::ofstream(folder_.path() / "init.sql") << fmt::format(
+      "CREATE USER IF NOT EXISTS '{0}'@'127.0.0.1' IDENTIFIED BY '{1}';\n"
+      "GRANT ALL ON *.* TO '{0}'@'127.0.0.1';\n"
+      "CREATE DATABASE IF NOT EXISTS harness;\n",
+      user_, password_);
   return {};
 }
 
@@ -115,7 +113,10 @@ Status MariadbServer::Launch() {
                                           "--skip-log-bin",
                                           "--performance-schema=OFF",
                                           "--innodb-buffer-pool-size=64M",
-                                          "--innodb-flush-log-at-trx-commit=0"};
+                                          "--innodb-flush-log-at-trx-commit=0",
+                                          // What is written need not survive the machine.
+                                          "--innodb-flush-method=nosync",
+                                          "--skip-innodb-doublewrite"};
     AddUser(arguments);
     if (!certificate_.empty()) {
       arguments.push_back("--ssl-cert=" + certificate_);
@@ -160,11 +161,10 @@ Result<std::string> MariadbServer::CreateDatabase() {
 Status MariadbServer::KillConnections() {
   auto connector = Connector("harness");
   HF_TRY(auto connection, connector->Connect({}));
-  HF_TRY(const auto rows,
-         connection->Query({},
-                           "SELECT id FROM information_schema.processlist "
-                           "WHERE user = 'app' AND id <> CONNECTION_ID()",
-                           {}));
+  HF_TRY(const auto rows, connection->Query({},
+                                            "SELECT id FROM information_schema.processlist "
+                                            "WHERE user = 'app' AND id <> CONNECTION_ID()",
+                                            {}));
   for (const sql::Row& row : rows) {
     // One that has just ended by itself is fine.
     auto killed = connection->Execute(

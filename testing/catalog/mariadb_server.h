@@ -47,7 +47,7 @@ class MariadbServer {
   Status Install();
   Status Launch();
 
-  TempFolder folder_;
+  TempFolder folder_{TempFolder::Place::kMemory};
   std::uint16_t port_ = 0;
   std::string user_ = "app";
   std::string password_;

@@ -11,17 +11,17 @@
 #include "base/result.h"
 #include "catalog/records.h"
 
-#define HF_EXPECT_OK(expr)                                    \
-  do {                                                        \
-    const auto hf_result = (expr);                            \
+#define HF_EXPECT_OK(expr)                                       \
+  do {                                                           \
+    const auto hf_result = (expr);                               \
     EXPECT_TRUE(hf_result.ok()) << hf_result.error().ToString(); \
   } while (false)
-#define HF_EXPECT_CODE(expr, wanted)                                                   \
-  do {                                                                                 \
-    const auto hf_result = (expr);                                                     \
-    ASSERT_FALSE(hf_result.ok());                                                      \
+#define HF_EXPECT_CODE(expr, wanted)                                                     \
+  do {                                                                                   \
+    const auto hf_result = (expr);                                                       \
+    ASSERT_FALSE(hf_result.ok());                                                        \
     EXPECT_EQ(ErrorCodeName(hf_result.error().code()), ErrorCodeName(ErrorCode::wanted)) \
-        << hf_result.error().ToString();                                               \
+        << hf_result.error().ToString();                                                 \
   } while (false)
 
 namespace holdfast::testing {

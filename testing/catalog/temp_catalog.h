@@ -28,7 +28,7 @@ class TempCatalog {
   std::string url() const { return "sqlite://" + (folder_.path() / "catalog.db").string(); }
 
  private:
-  TempFolder folder_;
+  TempFolder folder_{TempFolder::Place::kMemory};
   FakeClock clock_;
   Random random_{1};
   std::unique_ptr<Catalog> catalog_;

@@ -19,10 +19,18 @@ using sql::Value;
 
 constexpr std::size_t kTidbRowBytesMax = 6'291'456;
 
-constexpr std::array<std::string_view, 12> kRefused = {
-    "SKIP LOCKED", "RETURNING",   "GET_LOCK",   "RELEASE_LOCK", "ON DUPLICATE KEY", "ON CONFLICT",
-    "REPLACE INTO", "LOCK TABLES", "SAVEPOINT", "CREATE TRIGGER", "@@TRANSACTION_ISOLATION",
-    "@@TX_ISOLATION"};
+constexpr std::array<std::string_view, 12> kRefused = {"SKIP LOCKED",
+                                                       "RETURNING",
+                                                       "GET_LOCK",
+                                                       "RELEASE_LOCK",
+                                                       "ON DUPLICATE KEY",
+                                                       "ON CONFLICT",
+                                                       "REPLACE INTO",
+                                                       "LOCK TABLES",
+                                                       "SAVEPOINT",
+                                                       "CREATE TRIGGER",
+                                                       "@@TRANSACTION_ISOLATION",
+                                                       "@@TX_ISOLATION"};
 
 std::string Upper(std::string_view text) {
   std::string out;
@@ -185,8 +193,7 @@ bool SqlFaults::Next(Kind& kind) {
   const std::scoped_lock lock(mutex_);
   ++statements_;
   if (fail_at_ == 0) return false;
-  const bool hit =
-      span_ == Span::kOnce ? statements_ == fail_at_ : statements_ >= fail_at_;
+  const bool hit = span_ == Span::kOnce ? statements_ == fail_at_ : statements_ >= fail_at_;
   if (!hit) return false;
   met_ = true;
   kind = kind_;

@@ -1,4 +1,5 @@
-// Wrappers around a driver of the catalog: one refuses what TiDB lacks, one fails statements on demand.
+// Wrappers around a driver of the catalog: one refuses what TiDB lacks, one fails statements on
+// demand.
 
 #pragma once
 
@@ -16,8 +17,8 @@ namespace holdfast::testing {
 /// either, and every statement that carries more than TiDB's largest row, 6,291,456 bytes.
 std::unique_ptr<sql::Connector> RefuseWhatTidbLacks(std::unique_ptr<sql::Connector> connector);
 
-/// Which statement fails, and how. Shared by the wrapper and the test; thread-safe. Statements count
-/// from 1 over all connections; connecting counts as one.
+/// Which statement fails, and how. Shared by the wrapper and the test; thread-safe. Statements
+/// count from 1 over all connections; connecting counts as one.
 class SqlFaults {
  public:
   enum class Kind {
