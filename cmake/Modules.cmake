@@ -20,4 +20,4 @@ holdfast_module(service
   DEPS base exec model plan catalog stream http store engine repo job ops
   SYSTEM nlohmann_json tomlplusplus)
 
-holdfast_app(holdfast DEPS base service SYSTEM cli11 fmt)
+holdfast_app(holdfast DEPS base model job service SYSTEM cli11 nlohmann_json)

@@ -244,7 +244,7 @@ class Tidy(Tree):
         self.write("tools/size_exceptions.txt", "src/store/gone.cc 650 one table\n")
         self.assert_found(lint_tidy, "does not exist")
 
-    def test_too_many_files_in_a_module_are_found(self):
+    def test_too_many_files_in_one_folder_are_found(self):
         for number in range(41):
             self.write(f"src/store/f{number}.cc", "\n")
         self.assert_found(lint_tidy, "src/store: 41 files")
