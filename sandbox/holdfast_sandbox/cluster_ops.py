@@ -1,4 +1,4 @@
-"""`POST /collections/{c}/cluster`: move, replicate, abort, restart, drop, keys, resharding (reference 5)."""
+"""`POST /collections/{c}/cluster`: transfers, replicas, keys, resharding (reference 5)."""
 
 from . import errors, resharding
 from .rest_collections import create_shard_key, drop_shard_key
@@ -19,7 +19,7 @@ def _start_op(state, collection, args, sync):
             raise errors.bad_request(f"Peer {peer} does not exist")
     if method not in METHODS:
         raise errors.bad_json(
-            f"unknown variant `{method}`, expected one of `stream_records`, `snapshot`, `wal_delta`, `resharding_stream_records`"
+            f"unknown variant `{method}`, expected one of {', '.join(f'`{m}`' for m in METHODS)}"
         )
     if shard.replicas.get(source) not in ("Active", "ReshardingScaleDown"):
         raise errors.bad_request(f"Shard {shard_id} is not active on peer {source}")
@@ -65,8 +65,8 @@ def _existing(collection, args):
     found = next((t for t in collection.transfers if t.key() == key), None)
     if found is None:
         source, target, shard = args["from_peer_id"], args["to_peer_id"], args["shard_id"]
-        text = f"Shard transfer {source} -> {target} for collection {collection.name}:{shard} does not exist"
-        raise errors.not_found(text)
+        where = f"for collection {collection.name}:{shard}"
+        raise errors.not_found(f"Shard transfer {source} -> {target} {where} does not exist")
     return found
 
 

@@ -64,7 +64,8 @@ def _check_vector(where, params):
         )
     if params.get("distance") not in _DISTANCES:
         raise errors.bad_json(
-            f"unknown variant `{params.get('distance')}`, expected one of `Cosine`, `Euclid`, `Dot`, `Manhattan`"
+            f"unknown variant `{params.get('distance')}`, "
+            f"expected one of {', '.join(f'`{d}`' for d in _DISTANCES)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Filters of the REST API as objects of qdrant_edge, which refuses dictionaries (sandbox notes b)."""
+"""Filters of the REST API as objects of qdrant_edge, which takes no dictionaries (notes b)."""
 
 import uuid
 
@@ -19,8 +19,8 @@ def edge_id(point_id):
             return uuid.UUID(point_id)
     except ValueError:
         pass
-    text = f"value {point_id} is not a valid point ID, valid values are either an unsigned integer or a UUID"
-    raise errors.bad_json(text)
+    valid = "valid values are either an unsigned integer or a UUID"
+    raise errors.bad_json(f"value {point_id} is not a valid point ID, {valid}")
 
 
 def json_id(point_id):
@@ -106,7 +106,7 @@ def _conditions(value):
 
 
 def edge_filter(body, hidden=()):
-    """The filter object of a REST filter; `hidden` ids (deletes that edge has not seen) never match."""
+    """The filter object of a REST filter; `hidden` ids (held deletes) never match."""
     body = body or {}
     must_not = _conditions(body.get("must_not"))
     if hidden:

@@ -9,7 +9,8 @@ from .edge_index import field_schema
 
 # Update operations that select points by `points` or by `filter`.
 SELECTING = {
-    "delete", "set_payload", "overwrite_payload", "delete_payload", "clear_payload", "delete_vectors",
+    "delete", "set_payload", "overwrite_payload", "delete_payload", "clear_payload",
+    "delete_vectors",
 }  # fmt: skip
 
 

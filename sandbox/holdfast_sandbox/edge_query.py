@@ -1,4 +1,4 @@
-"""Reads of one shard: scroll, count, retrieve, facet and query, REST JSON in and JSON values out."""
+"""Reads of one shard: scroll, count, retrieve, facet and query; REST JSON in, values out."""
 
 import qdrant_edge as edge
 
@@ -70,7 +70,7 @@ def _params(value):
 
 
 def fusion(query):
-    """The fusion of a query, or None: `{"fusion": "rrf"|"dbsf"}` or `{"rrf": {"k"?, "weights"?}}`."""
+    """The fusion of a query: `{"fusion": "rrf"|"dbsf"}`, `{"rrf": {"k"?, "weights"?}}`, or None."""
     if not isinstance(query, dict):
         return None
     if query.get("fusion") in ("rrf", "dbsf"):

@@ -19,8 +19,8 @@ often (`times`, else until it is cleared) and its own values:
     dead         {}                                the replica is set to Dead
 
 `end`, `reset`, `stall`, `slow`, `flip` and `die` act on streamed snapshots, partial snapshots and
-downloads of stored ones.  "entry": N ends the stream before entry N (from 0, negative from the end),
-"entry": "name" before the first entry whose name contains it.
+downloads of stored ones.  "entry": N ends the stream before entry N (from 0, negative from the
+end), "entry": "name" before the first entry whose name contains it.
 """
 
 import asyncio

@@ -114,8 +114,9 @@ def changed_files(old, new):
 def collection(parts, config_files):
     """The entries of a stored collection snapshot (reference 4.4).
 
-    `parts` lists (shard id, frozen folder or None, last operation in the segments, peer, peers): shards
-    of other nodes have their two small files only.  `config_files` maps names to their JSON values.
+    `parts` lists (shard id, frozen folder or None, last operation in the segments, peer, peers):
+    shards of other nodes have their two small files only.  `config_files` maps
+    names to JSON values.
     """
     entries = []
     for shard_id, folder, op_num, peer, peers in parts:

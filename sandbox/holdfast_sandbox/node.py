@@ -8,7 +8,7 @@ import random
 import time
 import uuid as uuidlib
 
-from . import layout
+from . import layout, resharding
 from .consensus import Consensus
 from .errors import ApiError
 from .faults import Faults
@@ -112,7 +112,8 @@ class Node:
     async def _join(self):
         if self.peer_id in self.state.removed_peers:
             raise SystemExit(
-                f"peer {self.peer_id} was removed from the cluster: start the node with an empty disk"
+                f"peer {self.peer_id} was removed from the cluster: "
+                "kill the node --with-disk and start it again as a new peer"
             )
         known = self.state.peers.get(self.peer_id)
         wanted = {"uri": self.address.uri, "rest": self.address.rest}
@@ -153,8 +154,9 @@ class Node:
             if shard is None:
                 self.shards[(uuid, shard_id)] = self._open_or_create(collection, shard_id)
                 await asyncio.sleep(0)
-            elif shard.config is not collection.config and not shard.recovering:
+            elif not shard.recovering:
                 shard.config = collection.config
+                await resharding.hide_moved(collection, shard)
         await self._announce_ready()
         self.transfers.wake()
 

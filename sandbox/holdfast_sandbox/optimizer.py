@@ -1,7 +1,7 @@
 """Optimizations: a flag that holds deletes back, or the engine's own work in a child process.
 
-The engine's `optimize()` stops its whole process (sandbox notes e), so it runs on a copy in a child;
-what is written meanwhile is kept and applied to the copy before it takes the place of the shard.
+The engine's `optimize()` stops its whole process (sandbox notes e), so it runs on a copy in a
+child; what is written meanwhile is kept and applied to the copy before it takes the shard's place.
 """
 
 import asyncio
@@ -152,7 +152,7 @@ class Optimizers:
                     shard.apply_held()
 
     async def _wait(self, work):
-        """The flag: until told, or its time is over; a paused optimizer does not end (measured 7)."""
+        """The flag: until told, or its time is over; while paused it does not end (measured 7)."""
         while not work.stop:
             over = work.until is not None and time.monotonic() >= work.until
             if over and not self._paused(work):
@@ -201,7 +201,7 @@ class Optimizers:
         del done[COMPLETED:]
 
     async def _watch(self):
-        """Starts an optimization where unindexed vectors outgrow `indexing_threshold`, one at a time."""
+        """Optimizes where unindexed vectors outgrow `indexing_threshold`, one shard at a time."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if any(s.optimizing for s in self._node.shards.values()):
@@ -271,7 +271,7 @@ def swap_in(shard, folder, ops):
 
 
 def tidy(folder):
-    """Leftovers of a swap that a crash interrupted: the old folder counts until the new one is there."""
+    """Leftovers of a swap that a crash interrupted: without a new folder the old one counts."""
     if not os.path.isdir(folder) and os.path.isdir(f"{folder}.old"):
         os.rename(f"{folder}.old", folder)
     for suffix in (".old", ".new"):

@@ -29,7 +29,8 @@ def now_text():
 def _transport_error(uri):
     """The text of a failed message between peers (transcript 5)."""
     address = uri.removeprefix("http://").rstrip("/")
-    source = f'Os {{ code: {errno.ECONNREFUSED}, kind: ConnectionRefused, message: "Connection refused" }}'
+    kind = f"code: {errno.ECONNREFUSED}, kind: ConnectionRefused"
+    source = f'Os {{ {kind}, message: "Connection refused" }}'
     return (
         "Error in closure supplied to transport channel pool: code: 'The service is currently "
         'unavailable\', message: "tcp connect error", source: tonic::transport::Error(Transport, '
@@ -124,7 +125,7 @@ class Peers:
         return answer["result"]
 
     def _failed(self, peer, uri, error):
-        """A refused call means a dead peer; a silent one may be busy with a long call of the engine."""
+        """A refused call means a dead peer; a silent peer may be busy with a call of the engine."""
         self._silent[peer] = self._silent.get(peer, 0) + 1
         refused = not isinstance(error, asyncio.TimeoutError)
         if refused or self._silent[peer] >= SILENT_PINGS:

@@ -6,9 +6,15 @@ import numpy as np
 
 from . import edge_query, errors
 from .collection_info import shard_info
+from .defaults import vector_params
 from .errors import ApiError, PeerUnavailable
 from .merge import fuse, merge_facets, merge_hits, merge_scroll
 
+_NO_OFFSET = (
+    "Cannot use an `offset` when using `order_by`. The alternative for paging is to use "
+    "`order_by.start_from` and a filter to exclude the IDs that you've already seen for the "
+    "`order_by.start_from` value"
+)
 _FACET_ALL = 100_000  # Asked of every shard, so that the sum of all shards is exact.
 
 
@@ -40,7 +46,8 @@ class Reader:
 
     async def fan_out(self, collection, kind, body, shard_ids=None):
         """Shard id -> answer.  Raises the server's 500 when a shard has nobody left to ask."""
-        ids = sorted(collection.shards) if shard_ids is None else shard_ids
+        readable = collection.read_shards()
+        ids = readable if shard_ids is None else [i for i in shard_ids if i in readable]
         waiting = {i: self._candidates(collection.shards[i]) for i in ids}
         answers, last_error = {}, None
         while waiting:
@@ -90,9 +97,7 @@ class Reader:
         limit = body.get("limit", 10)
         if body.get("order_by") is not None:
             if body.get("offset") is not None:
-                raise errors.bad_input(
-                    "Cannot use an `offset` when using `order_by`. The alternative for paging is to use `order_by.start_from` and a filter to exclude the IDs that you've already seen for the `order_by.start_from` value"
-                )
+                raise errors.bad_input(_NO_OFFSET)
             pages = await self.fan_out(collection, "scroll", body, shard_ids)
             return merge_scroll(pages.values(), limit, body["order_by"])
         pages = await self.fan_out(collection, "scroll", {**body, "limit": limit + 1}, shard_ids)
@@ -217,8 +222,6 @@ def _both(first, second):
 
 def _larger_is_better(collection, body):
     """Euclid and Manhattan are distances: smaller is nearer; sparse vectors are dot products."""
-    from .defaults import vector_params
-
     query = body.get("query")
     if isinstance(query, dict) and ("recommend" in query or "fusion" in query or "rrf" in query):
         return True

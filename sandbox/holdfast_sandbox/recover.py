@@ -1,4 +1,4 @@
-"""Taking a shard tar in: unpack, check as little as the server does, install (reference 3.5, 3.6)."""
+"""Taking a shard tar in: unpack, check as little as the server, install (reference 3.5, 3.6)."""
 
 import asyncio
 import hashlib
@@ -72,7 +72,8 @@ async def spool_url(node, spool, url, api_key=None):
         async with node.peers.session.get(url, headers=headers, timeout=limits) as response:
             if response.status // 100 != 2:
                 raise errors.bad_request(
-                    f"Failed to download snapshot from {url}: status - {response.status} {response.reason}"
+                    f"Failed to download snapshot from {url}: "
+                    f"status - {response.status} {response.reason}"
                 )
             async for data in response.content.iter_chunked(_CHUNK):
                 await spool.write(data)
@@ -95,6 +96,21 @@ async def recover_shard(node, collection, shard_id, path, priority):
         finally:
             discard(folder)
     await _activate(node, collection, shard_id, priority)
+
+
+async def receive_shard(node, collection, shard_id, path):
+    """Installs a tar that a transfer brought; the metadata already names this replica."""
+    folder = os.path.join(node.tmp, f"recover-{uuidlib.uuid4().hex}")
+    try:
+        if not await _unpack(path, folder, folder):
+            raise errors.service_error("the transferred snapshot is incomplete")
+        async with node.recover_lock(collection, shard_id):
+            await install(node, collection, shard_id, folder)
+    finally:
+        discard(folder)
+        local = node.shards.get((collection.uuid, shard_id))
+        if local is not None:
+            local.recovering = False
 
 
 async def _unpack(path, folder, shown):

@@ -8,7 +8,7 @@ server has no such leader for weak ordering; what a client sees is the same.
 import asyncio
 import logging
 
-from . import errors
+from . import errors, resharding
 from .errors import ApiError, PeerUnavailable
 from .state import SOURCES, UPDATABLE
 
@@ -131,6 +131,7 @@ class Writer:
 
     async def _replicate(self, collection, shard, local, op):
         """Here first, then on every other replica that takes writes, before anybody is told."""
+        op = resharding.owned_part(collection, shard.id, op)
         number = local.apply(op)
         forward = self._node.transfers.forward(collection, shard.id, op)
         if forward is not None:
@@ -163,8 +164,10 @@ class Writer:
     def _check_factor(collection, shard, done):
         wanted = min(collection.config["params"]["write_consistency_factor"], len(shard.replicas))
         if done < wanted:
-            text = f"Failed to apply operation to at least {wanted} replicas: only {done} of {len(shard.replicas)} did"
-            raise errors.service_error(text)
+            text = f"only {done} of {len(shard.replicas)} did"
+            raise errors.service_error(
+                f"Failed to apply operation to at least {wanted} replicas: {text}"
+            )
 
     def follow(self, uuid, shard_id, op):
         """A write that the leader passes to this replica."""

@@ -3,6 +3,8 @@
 import uuid as uuidlib
 
 from . import errors
+from .edge_filter import edge_id
+from .ringreads import foreign_ids
 from .state import Resharding, Shard
 
 
@@ -29,7 +31,35 @@ def check_transfer(collection, to_shard):
         )
 
 
-# -- what the log does ------------------------------------------------------------------------------
+def owned_part(collection, shard_id, op):
+    """An update without the points that have moved to another shard.
+
+    Once reads use the new ring, a late write must not bring a moved point back to its old shard.
+    """
+    moving = collection.resharding
+    if moving is None or not moving.reads_moved() or op.get("points") is None:
+        return op
+    ids = [p["id"] if isinstance(p, dict) else p for p in op["points"]]
+    owners = collection.ring(collection.shards[shard_id].key).owners(ids)
+    return {**op, "points": [p for p, owner in zip(op["points"], owners) if owner == shard_id]}
+
+
+async def hide_moved(collection, shard):
+    """Until a cleanup has run, reads of an old shard leave out what has moved away."""
+    moving = collection.resharding
+    if moving is None or not moving.reads_moved():
+        shard.moved = set()
+        shard.cleaned = shard.cleaned and moving is None
+        return
+    if shard.moved or shard.cleaned or shard.id == moving.shard_id or not shard.usable:
+        return
+    moved = set()
+    async for ids in foreign_ids(collection, shard):
+        moved |= {edge_id(i) for i in ids}
+    shard.moved = moved
+
+
+# -- what the log does -----------------------------------------------------------------------------
 
 
 def apply(_state, collection, op):
@@ -101,7 +131,7 @@ _STEPS = {
 }
 
 
-# -- the calls --------------------------------------------------------------------------------------
+# -- the calls -------------------------------------------------------------------------------------
 
 
 def _check_enabled(node):

@@ -101,7 +101,7 @@ async def delete_collection(node, request):
     return envelope(request, True)
 
 
-# -- payload indexes ------------------------------------------------------------------------------
+# -- payload indexes -------------------------------------------------------------------------------
 
 
 async def create_index(node, request):
@@ -168,7 +168,7 @@ async def change_vector_name(node, request):
     )
 
 
-# -- aliases --------------------------------------------------------------------------------------
+# -- aliases ---------------------------------------------------------------------------------------
 
 
 def _alias_list(pairs):
@@ -203,7 +203,7 @@ async def change_aliases(node, request):
     return envelope(request, True)
 
 
-# -- shard keys -----------------------------------------------------------------------------------
+# -- shard keys ------------------------------------------------------------------------------------
 
 
 async def list_shard_keys(node, request):

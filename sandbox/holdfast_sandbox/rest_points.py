@@ -18,7 +18,7 @@ def _collection(node, request):
     return node.state.resolve(request.match_info["name"])
 
 
-# -- writes ---------------------------------------------------------------------------------------
+# -- writes ----------------------------------------------------------------------------------------
 
 
 async def _finish(node, request, collection, ops):
@@ -75,7 +75,7 @@ async def batch(node, request):
     return envelope(request, results)
 
 
-# -- reads ----------------------------------------------------------------------------------------
+# -- reads -----------------------------------------------------------------------------------------
 
 
 async def scroll(node, request):
@@ -144,7 +144,7 @@ async def facet(node, request):
     )
 
 
-# -- reads of one replica ---------------------------------------------------------------------------
+# -- reads of one replica --------------------------------------------------------------------------
 
 
 def _local(node, request):

@@ -1,4 +1,4 @@
-"""`/sandbox/…`: faults at run time.  Not part of the server's API; loopback only, like all of this."""
+"""`/sandbox/…`: faults at run time.  No part of the server's API; loopback only, as all here."""
 
 from .http_base import envelope, json_object
 

@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 from . import errors, images, snapshots
+from .edge_filter import json_id
 from .errors import ApiError
 from .http_base import accepted, envelope, flag, json_object, path_shard
 from .recover import Spool, recover_shard, spool_multipart, spool_url
@@ -50,7 +51,7 @@ async def _waited(node, request, work):
     return envelope(request, await asyncio.shield(node.background(work)))
 
 
-# -- streamed ---------------------------------------------------------------------------------------
+# -- streamed --------------------------------------------------------------------------------------
 
 
 async def stream(node, request):
@@ -98,7 +99,7 @@ async def _asked_manifest(request):
     return asked
 
 
-# -- stored -----------------------------------------------------------------------------------------
+# -- stored ----------------------------------------------------------------------------------------
 
 
 def _store_dir(node, request):
@@ -191,7 +192,7 @@ async def _send_file(node, request, response, path, start, stop):
     await response.write_eof()
 
 
-# -- recovery ---------------------------------------------------------------------------------------
+# -- recovery --------------------------------------------------------------------------------------
 
 
 def _priority(value):
@@ -292,13 +293,17 @@ async def cleanup(node, request):
 
 
 async def _clean(collection, shard):
+    hidden = [json_id(i) for i in shard.moved]
+    if hidden:
+        shard.apply({"kind": "delete", "points": hidden})
+    shard.moved = set()
     async for ids in foreign_ids(collection, shard):
         if ids:
             shard.apply({"kind": "delete", "points": ids})
     shard.cleaned = True
 
 
-# -- full storage -----------------------------------------------------------------------------------
+# -- full storage ----------------------------------------------------------------------------------
 
 
 async def list_full(node, request):

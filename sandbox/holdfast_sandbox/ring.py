@@ -76,7 +76,7 @@ def _np_rounds(count, v0, v1, v2, v3):
 
 
 def _np_siphash(words):
-    """SipHash-2-4 of rows of little-endian words; the rows are whole words, as all keys here are."""
+    """SipHash-2-4 of rows of little-endian words; all keys here are whole words."""
     size = np.uint64((words.shape[1] * 8 & 0xFF) << 56)
     state = [np.full(len(words), v, np.uint64) for v in _INIT]
     for column in [*words.T, np.full(len(words), size, np.uint64)]:

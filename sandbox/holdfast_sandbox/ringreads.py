@@ -1,4 +1,4 @@
-"""Reads of one replica that look at the hash ring: `hash_ring_filter` (reference 6.2, measured 16)."""
+"""Reads of one replica by the hash ring: `hash_ring_filter` (reference 6.2, measured 16)."""
 
 import asyncio
 

@@ -40,6 +40,7 @@ class LocalShard:
         self.id = shard_id
         self.config = config
         self.held = set()
+        self.moved = set()  # Ids that a resharding gave to another shard, until they are deleted.
         self.op_num = 0  # The number that the next operation gets.
         self.updated_at = 0.0
         self.dirty = False
@@ -121,6 +122,11 @@ class LocalShard:
         """Raises the server's 500 when the files of the shard did not load."""
         if not self.usable:
             raise errors.service_error(self.broken or f"Local shard {self.id} is closed")
+
+    @property
+    def hidden(self):
+        """Ids that reads leave out."""
+        return self.held | self.moved if self.moved else self.held
 
     # -- held deletes -------------------------------------------------------------------------
 
@@ -241,7 +247,7 @@ class LocalShard:
         """One read: scroll, count, facet, retrieve or query."""
         self.check_usable()
         try:
-            return _READS[kind](self._edge, body, self.held)
+            return _READS[kind](self._edge, body, self.hidden)
         except (errors.ApiError, MemoryError):
             raise
         except Exception as error:
@@ -284,7 +290,7 @@ class LocalShard:
         return self._edge.snapshot_manifest()
 
     def queue(self):
-        """Length of the update queue: nothing waits here except what a fault pretends; that falls."""
+        """Length of the update queue: nothing waits but what a fault pretends, and that falls."""
         begin, end, length = self.pretended_queue
         left = end - time.monotonic()
         return max(1, round(length * left / (end - begin))) if left > 0 else 0

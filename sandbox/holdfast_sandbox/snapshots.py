@@ -10,7 +10,7 @@ import uuid as uuidlib
 
 from . import errors, images
 from .streams import Sender, send_entries, stream_response
-from .tarformat import END
+from .tarformat import END, DataEntry, FileEntry
 from .trash import discard
 
 # A cut lies up to 30 ms after the headers under writers (measured 1); the first byte follows it.
@@ -117,7 +117,7 @@ def streamable(node):
     return build
 
 
-# -- stored snapshots -----------------------------------------------------------------------------
+# -- stored snapshots ------------------------------------------------------------------------------
 
 
 def store_dir(node, collection, shard_id=None):
@@ -254,8 +254,6 @@ def config_files(collection):
 
 async def store_full(node):
     """A full storage snapshot of this node: one tar of all collection snapshots (reference 3.3)."""
-    from .tarformat import DataEntry, FileEntry
-
     node.faults.check_disk(None)
     mapping, entries, made = {}, [], []
     try:

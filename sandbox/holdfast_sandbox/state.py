@@ -72,7 +72,10 @@ class Resharding:
     shard_id: int
     peer_id: int
     shard_key: object = None
-    stage: str = "migrating"  # then read_committed, write_committed
+    stage: str = "migrating"  # then migrated, read_committed, write_committed
+
+    def reads_moved(self):
+        return self.stage in ("read_committed", "write_committed")
 
 
 @dataclass
@@ -115,6 +118,13 @@ class Collection:
         if token not in self._rings:
             self._rings = {token: HashRing(ids)} | dict(list(self._rings.items())[:63])
         return self._rings[token]
+
+    def read_shards(self):
+        """Shards that a read asks: a new one counts when the read ring is committed."""
+        moving = self.resharding
+        if moving and moving.direction == "up" and not moving.reads_moved():
+            return sorted(i for i in self.shards if i != moving.shard_id)
+        return sorted(self.shards)
 
     def transfer_of(self, shard_id):
         """The transfer that reads from this shard, if one runs."""

@@ -58,23 +58,19 @@ class Sender:
             await self._act()
 
     def _next_stop(self, size):
-        """Bytes until the next fault that is bound to a byte."""
-        marks = [
-            s["byte"] for k, s in self._faults.items() if k != "slow" and s.get("byte") is not None
-        ]
-        marks += [
-            0
-            for k, s in self._faults.items()
-            if k in ("reset", "stall", "die") and s.get("byte") is None
-        ]
-        ahead = [m - self._sent for m in marks if m >= self._sent]
-        return min([size, *ahead])
+        """Bytes until the next fault that is bound to a byte; without a byte it is the first."""
+        marks = []
+        for kind in ("end", "reset", "stall", "die"):
+            spec = self._faults.get(kind)
+            if spec is not None and (kind != "end" or "byte" in spec):
+                marks.append(spec.get("byte", 0) - self._sent)
+        return min([size, *(m for m in marks if m >= 0)])
 
     def _due(self, kind):
         spec = self._faults.get(kind)
-        if spec is None or (kind == "end" and spec.get("byte") is None):
+        if spec is None or (kind == "end" and "byte" not in spec):
             return None
-        return spec if (spec.get("byte") or 0) <= self._sent else None
+        return spec if spec.get("byte", 0) <= self._sent else None
 
     async def _act(self):
         if self._due("die"):

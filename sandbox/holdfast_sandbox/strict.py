@@ -1,5 +1,6 @@
 """Strict mode as far as a fence uses it (measured 20, transcript 3)."""
 
+import math
 import time
 
 from . import errors
@@ -18,11 +19,13 @@ class RateLimits:
         tokens = min(limit, tokens + (now - before) * limit / 60)
         self._buckets[(uuid, shard_id)] = (tokens, now)
         if cost > limit:
-            text = "Write rate limit exceeded, request larger than rate limiter capacity, please try to split your request"
-            raise errors.rate_limited(text)
+            text = "request larger than rate limiter capacity, please try to split your request"
+            raise errors.rate_limited(f"Write rate limit exceeded, {text}")
         if cost > tokens:
-            wait = -int(-(cost - tokens) * 60 // limit)
-            raise errors.rate_limited(f"Write rate limit exceeded, retry after {wait}s", wait)
+            wait = math.ceil((cost - tokens) * 60 / limit)
+            text = f"Operation requires {cost} tokens but only {tokens:.1f} were available."
+            text = f"Write rate limit exceeded: {text} Retry after {wait}s"
+            raise errors.rate_limited(text, wait)
         self._buckets[(uuid, shard_id)] = (tokens - cost, now)
 
 
@@ -35,7 +38,8 @@ def enabled(collection):
 def check_limit(collection, option, value, what):
     limit = enabled(collection).get(option)
     if limit is not None and value > limit:
-        text = f'Limit exceeded {value} > {limit} for "{what}". Help: Reduce the "{what}" parameter to or below {limit}.'
+        text = f'Limit exceeded {value} > {limit} for "{what}". '
+        text += f'Help: Reduce the "{what}" parameter to or below {limit}.'
         raise errors.ApiError(400, text)  # Free text (reference 0.1).
 
 

@@ -134,7 +134,7 @@ class FileEntry:
 
 
 class NestedTar:
-    """An entry whose content is a whole tar of other entries (the Regular format, reference 4.2)."""
+    """An entry whose content is a whole tar of other entries (Regular format, reference 4.2)."""
 
     def __init__(self, name, entries):
         self.name = name

@@ -14,11 +14,10 @@ from . import errors, images
 from .errors import ApiError, PeerUnavailable
 from .edge_filter import json_id
 from .optimizer import op_weight
-from .recover import Spool, _run, install
+from .recover import Spool, receive_shard
 from .snapshots import frozen
 from .state import find_transfer
 from .tarformat import END
-from .trash import discard
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class Job:
         self.task = None
 
     def comment(self):
-        """As in transcript 2: "transferring (0.08s) | Transferring records (500/793), ETA: 0.08s"."""
+        """As in transcript 2: `transferring (0.08s) | Transferring records (5/7), ETA: 0.08s`."""
         if not self.stage:
             return ""
         spent = f"{time.monotonic() - self.started:.2f}s"
@@ -92,7 +91,7 @@ class Transfers:
                 job.task = asyncio.create_task(self._drive(job))
 
     async def _watch(self):
-        """Aborts what was running before a restart, heals Dead replicas, ends hopeless transfers."""
+        """Heals Dead replicas of this node and ends hopeless transfers."""
         while True:
             try:
                 await self._recover_dead()
@@ -306,7 +305,7 @@ class Transfers:
             async for data in request.content.iter_chunked(256 << 10):
                 await spool.write(data)
             spool.finish()
-            await install_tar(node, collection, shard_id, spool.path)
+            await receive_shard(node, collection, shard_id, spool.path)
         finally:
             spool.remove()
         return True
@@ -389,25 +388,3 @@ class Transfers:
         part = [p for p, o in zip(op["points"], owners) if o == job.transfer.to_shard_id]
         if part:
             await self._to_target(job, {**op, "points": part})
-
-
-async def install_tar(node, collection, shard_id, path):
-    """Unpacks and installs a complete shard tar; the metadata already names this replica."""
-    import os
-    import uuid as uuidlib
-
-    from .untar import flatten, unpack
-
-    folder = os.path.join(node.tmp, f"recover-{uuidlib.uuid4().hex}")
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        await _run(unpack(fd, folder, folder))
-        await _run(flatten(folder, folder))
-        async with node.recover_lock(collection, shard_id):
-            await install(node, collection, shard_id, folder)
-    finally:
-        os.close(fd)
-        discard(folder)
-        local = node.shards.get((collection.uuid, shard_id))
-        if local is not None:
-            local.recovering = False

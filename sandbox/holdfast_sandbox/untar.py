@@ -1,8 +1,8 @@
 """Unpacking of uploaded shard tars with the strictness and the leniency of the server.
 
-What the tar crate takes and refuses is in reference 3.5 and transcript 2: an end of file between two
-entries is a normal end, inside an entry it is a failure.  Content goes from file to file inside the
-kernel, so memory stays constant.
+What the tar crate takes and refuses is in reference 3.5 and transcript 2: an end of file between
+two entries is a normal end, inside an entry it is a failure.  Content goes from file to file inside
+the kernel, so memory stays constant.
 """
 
 import os
@@ -128,7 +128,7 @@ def _pax_path(data):
 
 
 def unpack(fd, target, shown, start=0, end=None):
-    """Unpacks a tar into the folder `target`, an entry at a time; a generator, to be run to its end.
+    """Unpacks a tar into the folder `target`; a generator, to be run to its end.
 
     It yields after every entry, so that the caller can let others have their turn.  `shown` is the
     folder as error texts name it.

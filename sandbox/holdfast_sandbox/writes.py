@@ -55,10 +55,10 @@ def read_shards(collection, body):
 
 
 def _by_ring(collection, key, ids, items):
-    """(shard, items) by the owner of each id.  In a resharding both rings' owners get it (notes g)."""
+    """Items by the shard that owns them; in a resharding by both rings (notes g)."""
     rings = [collection.ring(key)]
     moving = collection.resharding
-    if moving and moving.stage != "write_committed":
+    if moving and not moving.reads_moved():
         rings.append(collection.ring(key, extra=False))
     split = {}
     for ring in rings:

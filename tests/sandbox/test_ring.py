@@ -6,7 +6,7 @@ import uuid
 import pytest
 from holdfast_sandbox.ring import HashRing, point_key, siphash24
 
-# Reference vectors of SipHash-2-4 (Aumasson and Bernstein): key 00..0f, input of 0, 1, 2 and 15 bytes.
+# Published vectors of SipHash-2-4: key 00..0f, input of 0, 1, 2 and 15 bytes.
 KEY0, KEY1 = 0x0706050403020100, 0x0F0E0D0C0B0A0908
 VECTORS = {
     0: 0x726FDB47DD0E0E31,

@@ -1,0 +1,309 @@
+"""A cluster from outside: keys, odd names, crashes, transfers and optimizations under writers."""
+
+import random
+import threading
+import time
+from urllib.parse import quote
+
+import pytest
+from nodes import Sandbox, wait_for
+
+ODD_NAMES = [
+    "with blank",
+    "ümläut 漢字",
+    "a%2Fb",
+    "..dots..",
+    "-",
+    "semi;colon=1&x",
+    "x" * 200,
+    "a'b",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_work_everywhere(sandbox, name):
+    sandbox.create(name, shard_number=2)
+    sandbox.fill(name, 0, 50)
+    assert [sandbox.count(name, node) for node in range(3)] == [50] * 3
+    assert {"name": name} in sandbox.call(1, "GET", "/collections").result["collections"]
+    path = f"/collections/{quote(name, safe='')}"
+    node = sandbox.holder(name)
+    tar = sandbox.stream(name)
+    assert tar.body.endswith(b"\0" * 1024)
+    assert sandbox.upload(node, name, 0, tar.body).status == 200
+    stored = sandbox.call(node, "POST", f"{path}/shards/0/snapshots").result["name"]
+    stored = f"{path}/shards/0/snapshots/{quote(stored, safe='')}"
+    assert sandbox.call(node, "GET", stored).status == 200
+    assert sandbox.call(node, "DELETE", stored).result is True
+    assert sandbox.count(name) == 50
+    assert sandbox.call(2, "DELETE", path).result is True
+    assert sandbox.call(0, "GET", path).status == 404
+
+
+@pytest.mark.parametrize("name", ["a/b", "a<b", 'a"b', "a*b", "y" * 256])
+def test_names_the_server_refuses_are_refused(sandbox, name):
+    body = {"vectors": {"size": 4, "distance": "Dot"}}
+    path = f"/collections/{quote(name, safe='')}"
+    assert sandbox.call(0, "PUT", path, body).status in (404, 422)
+
+
+def test_stored_snapshots_are_read_in_ranges(sandbox):
+    sandbox.create("ranges")
+    sandbox.fill("ranges", 0, 500)
+    node = sandbox.holder("ranges")
+    path = "/collections/ranges/shards/0/snapshots"
+    made = sandbox.call(node, "POST", path).result
+    whole = sandbox.call(node, "GET", f"{path}/{made['name']}")
+    assert len(whole.body) == made["size"] == int(whole.headers["Content-Length"])
+    part = sandbox.call(node, "GET", f"{path}/{made['name']}", headers={"Range": "bytes=100-199"})
+    assert (part.status, part.body) == (206, whole.body[100:200])
+    assert part.headers["Content-Range"] == f"bytes 100-199/{made['size']}"
+    rest = sandbox.call(node, "GET", f"{path}/{made['name']}", headers={"Range": "bytes=-10"})
+    assert rest.body == whole.body[-10:]
+    beyond = {"Range": f"bytes={made['size']}-"}
+    assert sandbox.call(node, "GET", f"{path}/{made['name']}", headers=beyond).status == 416
+    same = {"If-None-Match": whole.headers["ETag"]}
+    assert sandbox.call(node, "GET", f"{path}/{made['name']}", headers=same).status == 304
+    sandbox.call(0, "DELETE", "/collections/ranges")
+
+
+def test_keys_separate_who_may_do_what(tmp_path):
+    """Texts and statuses of reference 0.1 and 0.2; streaming needs more than a read-only key."""
+    for name in ("full", "read"):
+        (tmp_path / name).write_text(f"{name}-secret\n")
+    keys = ["--api-key-file", str(tmp_path / "full"), "--read-key-file", str(tmp_path / "read")]
+    cluster = Sandbox(tmp_path / "c", 1, *keys)
+    try:
+        assert [cluster.call(0, "GET", p).status for p in ("/", "/healthz", "/readyz")] == [200] * 3
+        none = cluster.call(0, "GET", "/collections")
+        assert none.status == 401
+        assert none.body == b"Must provide an API key or an Authorization bearer token"
+        wrong = cluster.call(0, "GET", "/collections", headers={"api-key": "guess"})
+        assert (wrong.status, wrong.body) == (401, b"Invalid API key or JWT")
+        bearer = {"Authorization": "Bearer full-secret"}
+        assert cluster.call(0, "GET", "/collections", headers=bearer).status == 200
+        cluster.key = "full-secret"
+        cluster.create("c")
+        cluster.fill("c", 0, 10)
+        assert cluster.stream("c").status == 200
+        cluster.key = "read-secret"
+        assert cluster.count("c") == 10
+        write = cluster.call(0, "DELETE", "/collections/c")
+        assert (write.status, write.message) == (403, "Forbidden: Global manage access is required")
+        stream = cluster.stream("c")
+        assert (stream.status, stream.body) == (403, b"Forbidden: Global manage access is required")
+        log = (tmp_path / "c" / "node-0" / "log").read_text()
+        assert "secret" not in log
+    finally:
+        cluster.key = None
+        cluster.down()
+
+
+class Writers:
+    """Writers with ids of their own; they know what was acknowledged last for each id."""
+
+    def __init__(self, sandbox, name, count=3, ids=300):
+        self._sandbox = sandbox
+        self._name = name
+        self._stop = threading.Event()
+        self.truth = {}  # Id -> payload value, or None when deleted; only acknowledged writes.
+        self.unsure = set()  # Ids whose last write was not acknowledged.
+        self.acknowledged = 0
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(k, ids)) for k in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, number, count):
+        chance, step = random.Random(number), 0
+        while not self._stop.is_set():
+            step += 1
+            ids = {
+                number * 10_000 + chance.randrange(count) for _ in range(chance.randrange(1, 15))
+            }
+            base = f"/collections/{self._name}/points"
+            if chance.random() < 0.7:
+                points = [{"id": i, "vector": [1, 2, 3, i], "payload": {"v": step}} for i in ids]
+                call = ("PUT", f"{base}?wait=true", {"points": points})
+                value = step
+            else:
+                call = ("POST", f"{base}/delete?wait=true", {"points": sorted(ids)})
+                value = None
+            answer = self._sandbox.call(chance.randrange(3), *call)
+            with self._lock:
+                if answer.status == 200:
+                    self.acknowledged += 1
+                    self.truth |= {i: value for i in ids}
+                    self.unsure -= ids
+                else:
+                    self.unsure |= ids
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def check(self):
+        """Every replica of a shard is equal, and all together hold what was acknowledged."""
+        sandbox, name = self._sandbox, self._name
+        peers, found = sandbox.peers(), {}
+        for shard, replicas in sandbox.replicas(name).items():
+            copies = [sandbox.shard_points(name, shard, peers.index(p)) for p in replicas]
+            assert all(c == copies[0] for c in copies), f"replicas of shard {shard} differ"
+            found |= copies[0]
+        wanted = {
+            i: {"v": v} for i, v in self.truth.items() if v is not None and i not in self.unsure
+        }
+        found = {i: p for i, p in found.items() if i not in self.unsure}
+        assert found == wanted
+        assert self.acknowledged > 20
+
+
+def _all_active(sandbox, name):
+    seen = sandbox.call(0, "GET", f"/collections/{name}/cluster").result
+    states = {s for r in sandbox.replicas(name).values() for s in r.values()}
+    return not seen["shard_transfers"] and states == {"Active"}
+
+
+def test_nothing_acknowledged_is_lost_when_nodes_are_killed(sandbox):
+    sandbox.create("killed", shard_number=3, replication_factor=2)
+    writers = Writers(sandbox, "killed")
+    chance = random.Random(5)
+    try:
+        for node in (0, 1, 2):
+            time.sleep(0.5 + chance.random())
+            sandbox.run("kill", str(node))
+            time.sleep(chance.random())
+            sandbox.run("start", str(node))
+    finally:
+        writers.stop()
+    wait_for("healed replicas", lambda: _all_active(sandbox, "killed"), 60)
+    writers.check()
+
+
+@pytest.mark.parametrize("method", ["stream_records", "snapshot"])
+def test_shards_move_under_writers_without_a_loss(sandbox, method):
+    name = f"moved-{method}"
+    sandbox.create(name, shard_number=2, replication_factor=2)
+    peers = sandbox.peers()
+    writers = Writers(sandbox, name)
+    try:
+        for _ in range(3):
+            for shard, replicas in sandbox.replicas(name).items():
+                [free] = [p for p in peers if p not in replicas]
+                move = {"shard_id": shard, "from_peer_id": max(replicas), "to_peer_id": free}
+                body = {"move_shard": {**move, "method": method}}
+                assert sandbox.call(0, "POST", f"/collections/{name}/cluster", body).result is True
+            wait_for("the moves", lambda: _all_active(sandbox, name), 60)
+    finally:
+        writers.stop()
+    writers.check()
+
+
+def test_a_new_number_of_shards_loses_nothing_under_writers(tmp_path):
+    """The steps of transcript 4."""
+    cluster = Sandbox(tmp_path / "c", 3, "--resharding")
+    try:
+        cluster.create("r", shard_number=2)
+        cluster.fill("r", 900_000, 902_000)
+        writers = Writers(cluster, "r")
+        path = "/collections/r/cluster?timeout=30"
+
+        def step(**body):
+            assert cluster.call(0, "POST", path, body).result is True
+
+        try:
+            step(start_resharding={"direction": "up"})
+            new = cluster.replicas("r")[2]
+            assert set(new.values()) == {"Resharding"}
+            for shard in (0, 1):
+                [source] = cluster.replicas("r")[shard]
+                move = {"shard_id": shard, "to_shard_id": 2, "from_peer_id": source}
+                move |= {"to_peer_id": next(iter(new)), "method": "resharding_stream_records"}
+                step(replicate_shard=move)
+                wait_for("the migration", lambda: not _transfers(cluster, "r"))
+            step(finish_migrating_points={})
+            step(commit_read_hash_ring={})
+            for shard in (0, 1):
+                node = cluster.holder("r", shard)
+                clean = f"/collections/r/shards/{shard}/cleanup?wait=true"
+                assert cluster.call(node, "POST", clean).result == {"status": "completed"}
+            step(commit_write_hash_ring={})
+            step(finish_resharding={})
+        finally:
+            writers.stop()
+        _check_after_resharding(cluster, writers)
+    finally:
+        cluster.down()
+
+
+def _transfers(cluster, name):
+    return cluster.call(0, "GET", f"/collections/{name}/cluster").result["shard_transfers"]
+
+
+def _check_after_resharding(cluster, writers):
+    writers.truth |= {i: "filled" for i in range(900_000, 902_000)}
+    found = {}
+    for shard in (0, 1, 2):
+        node = cluster.holder("r", shard)
+        points = cluster.shard_points("r", shard, node)
+        body = {"hash_ring_filter": {"expected_shard_id": shard}}
+        path = f"/collections/r/shards/{shard}/points/count"
+        assert cluster.call(node, "POST", path, body).result["count"] == len(points)
+        assert not set(points) & set(found)
+        found |= points
+    wanted = {i for i, v in writers.truth.items() if v is not None} - writers.unsure
+    assert set(found) - writers.unsure == wanted
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_an_optimization_under_writers_loses_nothing(sandbox, real):
+    name = f"optimized-{real}".lower()
+    sandbox.create(name, shard_number=2, optimizers_config={"indexing_threshold": 1})
+    sandbox.fill(name, 500_000, 502_000)
+    writers = Writers(sandbox, name)
+    try:
+        holders = sorted({sandbox.holder(name, shard) for shard in (0, 1)})
+        for node in holders:
+            sandbox.fault(node, "optimizing", collection=name, real=real, seconds=600)
+
+        def status():
+            return sandbox.call(0, "GET", f"/collections/{name}").result["status"]
+
+        assert status() == "yellow"
+        time.sleep(1)  # Writers work meanwhile.
+        for node in holders:
+            sandbox.fault(node, "optimizing", collection=name, on=False)
+        wait_for("the end of the optimization", lambda: status() == "green", 60)
+        info = sandbox.call(0, "GET", f"/collections/{name}").result
+        assert (info["indexed_vectors_count"] > 0) == real
+    finally:
+        writers.stop()
+    writers.truth |= {i: "filled" for i in range(500_000, 502_000)}
+    found = {}
+    for shard in (0, 1):
+        found |= sandbox.shard_points(name, shard, sandbox.holder(name, shard))
+    wanted = {i for i, v in writers.truth.items() if v is not None} - writers.unsure
+    assert set(found) - writers.unsure == wanted
+
+
+def test_a_node_without_its_disk_is_a_new_peer_and_the_old_one_stays_dead(tmp_path):
+    cluster = Sandbox(tmp_path / "c", 3)
+    try:
+        cluster.create("c", shard_number=3)
+        old = cluster.peers()
+        cluster.run("kill", "2", "--with-disk")
+        cluster.run("start", "2")
+        new = cluster.peers()
+        assert new[:2] == old[:2] and new[2] != old[2]
+        peers = cluster.call(0, "GET", "/cluster/telemetry").result["cluster"]["peers"]
+        dead = {int(p) for p, v in peers.items() if not v["responsive"]}
+        assert (dead, len(peers)) == ({old[2]}, 4)
+        uris = [v["uri"] for v in peers.values()]
+        assert len(set(uris)) == 4
+        refused = cluster.call(0, "DELETE", f"/cluster/peer/{old[2]}")
+        assert (refused.status, "shards on it" in refused.message) == (400, True)
+        assert cluster.call(0, "DELETE", f"/cluster/peer/{old[2]}?force=true").result is True
+        assert str(old[2]) not in cluster.call(1, "GET", "/cluster").result["peers"]
+    finally:
+        cluster.down()
