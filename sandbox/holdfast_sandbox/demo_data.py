@@ -385,7 +385,8 @@ class DemoData:
         if self._vectors is None:
             import numpy
 
-            self._vectors = numpy.load(self.vectors_path, mmap_mode="r")
+            # A plain view: orjson does not know the class memmap.
+            self._vectors = numpy.load(self.vectors_path, mmap_mode="r").view(numpy.ndarray)
             expected = (len(self.documents), DIMENSIONS)
             if self._vectors.shape != expected:
                 raise DemoDataError(

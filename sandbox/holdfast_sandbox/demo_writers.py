@@ -209,11 +209,11 @@ class Run:
         return owned
 
 
-class _Writer(threading.Thread):
-    """One writer: one operation after the other on the points that it owns."""
+class _Writer:
+    """One writer: a thread that does one operation after the other on the points that it owns."""
 
     def __init__(self, run: Run, number: int, owned: list[_Owned]) -> None:
-        super().__init__(name=f"writer-{number}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"writer-{number}", daemon=True)
         self._run = run
         self._number = number
         self._settings = run._settings
@@ -234,7 +234,19 @@ class _Writer(threading.Thread):
         self._rev = 0
         self._made = 0
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Returns when the thread has ended."""
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        """Whether the thread works."""
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
         """Works until the run stops."""
         try:
             while not self._run.stopping:

@@ -352,7 +352,7 @@ WRONG_VECTOR = "wrong-vector"  # Payload and vectors of a point belong to differ
 UNTOUCHED = (
     "untouched"  # Points that no operation touched are missing, or unknown points are there.
 )
-MISPLACED = "misplaced"  # A point is found by a scroll but not by its id, or the other way round.
+MISPLACED = "misplaced"  # Points lie in a shard that the hash ring does not name for them.
 DUPLICATE = "duplicate"  # The exact count differs from the number of ids that a scroll finds.
 REPLICAS = "replicas"  # Replicas of one shard differ.
 

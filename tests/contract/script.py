@@ -7,7 +7,6 @@ reason, by kind of cluster, and nowhere else.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from typing import Any

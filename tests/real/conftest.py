@@ -9,6 +9,8 @@ import pytest
 _TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_TESTS.parent / "sandbox"))
 sys.path.insert(0, str(_TESTS / "contract"))
+sys.path.insert(0, str(_TESTS / "demo"))
+pytest.register_assert_rewrite("test_traps", "test_dead_peer", "test_writers")
 
 from clusters import RealThree  # noqa: E402
 
