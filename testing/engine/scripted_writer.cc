@@ -146,7 +146,7 @@ Status ScriptedEngine::SendShard(const CallContext& call, const ReplicaRef& to, 
     }
     const std::string actual = ToHex(Sha256Of(image));
     if (actual != sha256) {
-      return Error(ErrorCode::kInvalidArgument,
+      return Error(ErrorCode::kDataLoss,
                    "Checksum mismatch: expected " + actual + ", actual " + std::string(sha256));
     }
     HF_TRY(const ReceivedImage received, ReadStreamedTar(image));

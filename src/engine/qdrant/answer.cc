@@ -103,6 +103,11 @@ Error ErrorOfAnswer(const HttpRequest& request, const HttpResponse& answer, Effe
       break;
     }
   }
+  // A path that the server does not have; what it misses itself it names (transcript 1).
+  if (answer.status == 404 && text.empty()) {
+    return {ErrorCode::kUnsupported, request.Describe() + ": this server does not have this call",
+            "Qdrant 1.17 or newer is needed"};
+  }
   std::string message = request.Describe() + ": " + std::to_string(answer.status);
   if (!text.empty()) message += " " + text;
   std::string hint(HintFor(code));

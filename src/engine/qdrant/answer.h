@@ -18,6 +18,7 @@ enum class Effect { kRead, kChange };
 /// without control characters; errors of streams and of the door are plain text, others JSON.
 ///
 ///   kPermissionDenied    401, 403
+///   kUnsupported         404 without a text: the server does not have this path
 ///   kNotFound            404; 400 and 500 that say that the replica is not on this node
 ///   kAlreadyExists       409
 ///   kDeadlineExceeded    408, 504 and a consensus timeout of a change: it may take effect later

@@ -1,6 +1,7 @@
 #include "engine/qdrant/point_id.h"
 
 #include <charconv>
+#include <limits>
 
 #include "base/bytes.h"
 
@@ -53,6 +54,21 @@ std::string FormatPointId(const PointId& id) {
     text += digit;
   }
   return text + '"';
+}
+
+std::optional<PointId> NextPointId(const PointId& id) {
+  if (!id.is_uuid) {
+    if (id.number < std::numeric_limits<std::uint64_t>::max()) {
+      return PointId::OfNumber(id.number + 1);
+    }
+    return PointId{.is_uuid = true};
+  }
+  PointId next = id;
+  for (std::size_t i = next.uuid.size(); i-- > 0;) {
+    next.uuid[i] = static_cast<std::byte>(std::to_integer<unsigned>(next.uuid[i]) + 1U);
+    if (next.uuid[i] != std::byte{0}) return next;
+  }
+  return std::nullopt;
 }
 
 }  // namespace holdfast::qdrant

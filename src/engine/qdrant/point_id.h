@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,5 +35,8 @@ Result<PointId> ParsePointId(std::string_view json);
 
 /// The JSON text: 17, or the UUID in quotes, lower case, with hyphens.
 std::string FormatPointId(const PointId& id);
+
+/// The least id that is larger; nothing after the largest UUID.
+std::optional<PointId> NextPointId(const PointId& id);
 
 }  // namespace holdfast::qdrant

@@ -52,5 +52,17 @@ TEST(PointIdTest, NumbersComeBeforeUuidsAndUuidsByTheirBytes) {
                                             "\"10000000-0000-0000-0000-000000000000\""));
 }
 
+TEST(PointIdTest, TheNextIdIsTheLeastLargerOne) {
+  const auto next = [](const std::string& text) {
+    const std::optional<PointId> id = NextPointId(*ParsePointId(text));
+    return id ? FormatPointId(*id) : "none";
+  };
+  EXPECT_EQ(next("0"), "1");
+  EXPECT_EQ(next("18446744073709551615"), "\"00000000-0000-0000-0000-000000000000\"");
+  EXPECT_EQ(next("\"00000000-0000-0000-0000-0000000000ff\""),
+            "\"00000000-0000-0000-0000-000000000100\"");
+  EXPECT_EQ(next("\"ffffffff-ffff-ffff-ffff-ffffffffffff\""), "none");
+}
+
 }  // namespace
 }  // namespace holdfast::qdrant

@@ -13,8 +13,7 @@ class Unpacker final : public SnapshotUnpacker {
     return reader_.Write(call, bytes);
   }
   Status Finish(const CallContext& call) override {
-    HF_TRY(const NestedTarEnd end, reader_.Finish(call));
-    static_cast<void>(end);
+    HF_RETURN_IF_ERROR(reader_.Finish(call));
     return {};
   }
 

@@ -1,0 +1,67 @@
+// Changes the cluster: collections, shard keys, replicas, aliases, points. Nothing is sent twice.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/qdrant/cluster_reader.h"
+#include "engine/qdrant/node_api.h"
+#include "engine/qdrant/peer_directory.h"
+
+namespace holdfast::qdrant {
+
+/// Every change goes through consensus. kDeadlineExceeded and kAborted mean that it may have been
+/// applied, or be applied later (reference 1.2): the caller reads the state and decides again. What
+/// is made or dropped is waited for on every peer that answers, so that the next call may go to any
+/// of them. Thread-safe.
+class QdrantClusterWriter {
+ public:
+  /// All must outlive the object.
+  QdrantClusterWriter(const NodeApi& api, PeerDirectory& directory, QdrantClusterReader& reader)
+      : api_(api), directory_(directory), reader_(reader) {}
+
+  /// write_consistency_factor is lowered to the replication factor where it would be larger, since
+  /// no write could succeed otherwise.
+  Status CreateCollection(const CallContext& call, const std::string& name, const Collection& as,
+                          std::uint32_t replication_factor);
+  Status DropCollection(const CallContext& call, const std::string& name);
+  Status CreateShardKey(const CallContext& call, const std::string& collection,
+                        const ShardKeySpec& spec);
+  Status DropShardKey(const CallContext& call, const std::string& collection, const ShardKey& key);
+  Status CreateIndex(const CallContext& call, const std::string& collection,
+                     const PayloadIndex& index);
+  /// The server unpacks and loads before it answers; it is waited for as long as it says that it
+  /// does, and a time by size that its hashing may take.
+  Status SendShard(const CallContext& call, const ReplicaRef& to, ByteSource& tar,
+                   std::uint64_t bytes, std::string_view sha256);
+  Status DropReplica(const CallContext& call, const ReplicaRef& replica);
+  Status DeletePoints(const CallContext& call, const std::string& collection,
+                      const std::optional<ShardKey>& key, const std::vector<std::string>& ids);
+  Status SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves);
+  Status FinishCollection(const CallContext& call, const std::string& name, const Collection& as);
+
+ private:
+  using Seen = std::function<Result<bool>(const CallContext&, const Url&)>;
+
+  Result<json::Json> Change(const CallContext& call, HttpMethod method, const Url& url,
+                            const json::Json& body, const std::string& doing);
+  Status DisableForeignQuantization(const CallContext& call, const std::string& name,
+                                    const json::Json& body);
+  /// Polls the peers that answer until each has `seen` it. kDeadlineExceeded naming one that has
+  /// not within the change timeout.
+  Status WaitEverywhere(const CallContext& call, const std::string& what, const Seen& seen);
+  Result<bool> Exists(const CallContext& call, const Url& url, const std::string& name);
+  Result<bool> HasKey(const CallContext& call, const Url& url, const std::string& name,
+                      const ShardKey& key);
+
+  const NodeApi& api_;
+  PeerDirectory& directory_;
+  QdrantClusterReader& reader_;
+};
+
+}  // namespace holdfast::qdrant
