@@ -1,6 +1,7 @@
 #include "service/parts.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <utility>

@@ -208,7 +208,7 @@ Result<std::vector<CheckFinding>> Service::Check(const CallContext& call) {
   }
   const auto store = parts_->Store();
   if (add("store configured", store.ok() ? Status() : Status(store.error()))) {
-    const auto probed = ProbeStore(call, **store, KernelRandom());
+    const auto probed = ProbeStore(call, **store, parts_->clock(), KernelRandom());
     if (add("store reachable", probed.ok() ? Status() : Status(probed.error()))) {
       for (const StoreFinding& finding : probed->findings) {
         findings.push_back({.what = "store " + finding.what,
