@@ -1,4 +1,5 @@
-// What every ObjectStore promises, as tests. To be instantiated once for each implementation:
+// What every ObjectStore promises, as tests. Included by one file of a test program, which says for
+// which stores they run:
 //
 //   INSTANTIATE_TEST_SUITE_P(Memory, ObjectStoreContract,
 //                            ::testing::Values(StoreUnderTest{"memory", MakeMemory}), StoreName);

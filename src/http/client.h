@@ -37,16 +37,16 @@ class HttpObserver {
 
 struct TlsOptions {
   /// PEM file with the authorities to trust; empty: those of the system.
-  std::string ca_file;
+  std::string ca_file = {};
   /// Accepts every certificate. For tests only; whoever sets it says so to the user.
   bool insecure = false;
   /// PEM files, both or none: how we show who we are.
-  std::string certificate_file;
-  std::string key_file;
+  std::string certificate_file = {};
+  std::string key_file = {};
 };
 
 struct HttpClientOptions {
-  TlsOptions tls;
+  TlsOptions tls = {};
   /// Whether http_proxy, https_proxy and no_proxy of the environment count. Nodes of a database
   /// cluster are not reached through a proxy; an object store may be.
   bool proxy_from_environment = false;

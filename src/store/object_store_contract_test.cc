@@ -1,4 +1,4 @@
-// The contract of ObjectStore for the stores that need no server.
+// The contract of ObjectStore, for all stores.
 
 #include "testing/object_store_contract.h"
 
@@ -10,10 +10,12 @@
 #include "store/limiting_store.h"
 #include "store/metering_store.h"
 #include "store/retrying_store.h"
+#include "store/s3_store.h"
 #include "testing/fake_clock.h"
 #include "testing/faulty_object_store.h"
 #include "testing/memory_object_store.h"
 #include "testing/temp_folder.h"
+#include "testing/versitygw.h"
 
 namespace holdfast::testing {
 namespace {
@@ -76,6 +78,29 @@ class DecoratedFixture final : public StoreFixture {
                           Retrier{.clock = SystemClock(), .random = random_, .policy = {}}};
 };
 
+/// A bucket of its own on a real server.
+class S3Fixture final : public StoreFixture {
+ public:
+  S3Fixture(const VersityGw& server, std::string prefix) {
+    auto http = HttpClient::Create(SystemClock(), {});
+    HF_ASSERT(http.ok());
+    http_ = *std::move(http);
+    auto store = S3Store::Create(
+        *http_, SystemClock(),
+        {.endpoint = server.url(), .bucket = VersityGw::FreshBucket(), .prefix = std::move(prefix)},
+        VersityGw::Credentials());
+    HF_ASSERT(store.ok());
+    store_ = *std::move(store);
+    const Status made = store_->CreateBucket({});
+    EXPECT_TRUE(made.ok()) << made.error().ToString();
+  }
+  ObjectStore& store() override { return *store_; }
+
+ private:
+  std::unique_ptr<HttpClient> http_;
+  std::unique_ptr<S3Store> store_;
+};
+
 template <class Fixture>
 std::unique_ptr<StoreFixture> Make(std::string&) {
   return std::make_unique<Fixture>();
@@ -86,13 +111,27 @@ std::unique_ptr<StoreFixture> MakeDirectoryWithLinks(std::string&) {
   return std::make_unique<DirectoryFixture>(DirectoryStoreOptions{.rename_without_replace = false});
 }
 
+std::unique_ptr<StoreFixture> MakeS3(std::string& why_not) {
+  const VersityGw* const server = VersityGw::Shared(why_not);
+  if (server == nullptr) return nullptr;
+  return std::make_unique<S3Fixture>(*server, "");
+}
+
+std::unique_ptr<StoreFixture> MakeS3WithPrefix(std::string& why_not) {
+  const VersityGw* const server = VersityGw::Shared(why_not);
+  if (server == nullptr) return nullptr;
+  return std::make_unique<S3Fixture>(*server, "odd prefix+/größe/");
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Stores, ObjectStoreContract,
     ::testing::Values(StoreUnderTest{"Memory", Make<MemoryFixture>},
                       StoreUnderTest{"Directory", Make<DirectoryFixture>},
                       StoreUnderTest{"DirectoryWithLinks", MakeDirectoryWithLinks},
                       StoreUnderTest{"RetryingOverFaulty", Make<RetryingFixture>},
-                      StoreUnderTest{"Decorated", Make<DecoratedFixture>}),
+                      StoreUnderTest{"Decorated", Make<DecoratedFixture>},
+                      StoreUnderTest{"S3", MakeS3},
+                      StoreUnderTest{"S3WithPrefix", MakeS3WithPrefix}),
     StoreName);
 
 }  // namespace

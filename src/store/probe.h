@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "store/object_store.h"
 #include "stream/crypto.h"
 
@@ -29,10 +30,11 @@ struct StoreReport {
   bool usable() const noexcept;
 };
 
-/// Writes, reads, lists, replaces and deletes objects under a random key below "tmp/" and leaves
-/// nothing behind; when even the delete fails, the finding names the key. Stops trying after a
-/// failed write. An error only when `call` ended (what was written is removed all the same, within
-/// 10 s). `store` should not retry, so that the first error is seen at once.
-Result<StoreReport> ProbeStore(const CallContext& call, ObjectStore& store, SecureRandom& random);
+/// Writes, reads, lists, replaces and deletes objects named "probe-<random>-…" and
+/// leaves nothing behind; when even the delete fails, the finding names the key. Stops trying after
+/// a failed write. An error only when `call` ended (what was written is removed all the same,
+/// within 10 s). `store` should not retry, so that the first error is seen at once.
+Result<StoreReport> ProbeStore(const CallContext& call, ObjectStore& store, Clock& clock,
+                               SecureRandom& random);
 
 }  // namespace holdfast

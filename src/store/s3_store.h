@@ -17,11 +17,11 @@ namespace holdfast {
 
 struct S3Options {
   /// "https://s3.eu-central-1.amazonaws.com", "http://127.0.0.1:7070". Without path and query.
-  Url endpoint;
+  Url endpoint = {};
   std::string region = "us-east-1";
-  std::string bucket;
+  std::string bucket = {};
   /// Put in front of every key, e.g. "backups/prod/"; may be empty; ends with '/' otherwise.
-  std::string prefix;
+  std::string prefix = {};
   /// False: endpoint/bucket/key. True: bucket.endpoint/key, as AWS wants it for new buckets.
   bool virtual_host = false;
   HttpTimeouts timeouts = {};
@@ -62,11 +62,13 @@ class S3Store final : public ObjectStore {
   Url BucketUrl() const;
   Url ObjectUrl(std::string_view key) const;
   HttpRequest Request(HttpMethod method, Url url) const;
+  Status Sign(HttpRequest& request, std::string_view payload_hash);
   Result<HttpResponse> Send(const CallContext& call, HttpRequest request);
   Result<HttpResponse> PutOnce(const CallContext& call, std::string_view key,
                                const ObjectBody& body, bool only_if_absent);
-  /// What an answer that is no success means for `doing` with `key`.
+  /// What an answer that is no success means for `doing`.
   Error Refused(const HttpResponse& response, std::string_view doing) const;
+  Error Disordered(std::string_view doing, const std::string& key) const;
 
   HttpClient& http_;
   Clock& clock_;
