@@ -128,9 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_connection(check)
     check.add_argument("--collection", required=True, help="the restored one")
     check.add_argument("--journal", type=Path, required=True)
-    clock = "nanoseconds on CLOCK_MONOTONIC"
-    check.add_argument("--first-request-in", type=int, required=True, metavar="T1", help=clock)
-    check.add_argument("--last-first-byte", type=int, required=True, metavar="T2", help=clock)
+    first = "nanoseconds on CLOCK_MONOTONIC, rounded down: the first request of the backup"
+    check.add_argument("--first-request-in", type=int, required=True, metavar="T1", help=first)
+    last = "the same clock, rounded up: the last first byte of a stream"
+    check.add_argument("--last-first-byte", type=int, required=True, metavar="T2", help=last)
     check.add_argument(
         "--allow-narrow",
         action="store_true",
@@ -161,11 +162,14 @@ def _say(text: str) -> None:
 
 
 def _data(arguments: argparse.Namespace) -> None:
-    if arguments.action == "fetch":
-        data = demo_data.fetch(say=_say, given=arguments.given)
-    else:
-        data = demo_data.load()
-    print(json.dumps(data.info(), indent=1))
+    if arguments.action == "info":
+        print(json.dumps(demo_data.load().info(), indent=1))
+        return
+    data = demo_data.fetch(say=_say, given=arguments.given)
+    print(
+        f"{len(data.documents):,} texts of {data.text_source['package']} "
+        f"{data.text_source['version']}, each with a vector of {data.vectors.shape[1]} numbers"
+    )
 
 
 # --- demo-load -----------------------------------------------------------------------------------

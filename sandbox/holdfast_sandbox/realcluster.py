@@ -5,9 +5,10 @@
     python3 -m holdfast_sandbox.realcluster kill 2 --dir D [--with-disk]
     python3 -m holdfast_sandbox.realcluster start 2 --dir D
 
-Reference 7.4 has the two layouts. "addresses": node k listens on 127.0.0.k and all nodes share
-their ports, as pods in Kubernetes do. "ports": all nodes are on 127.0.0.1, each with its own
-ports. Each node has its own folder D/node<k> with its storage, snapshots, log and pid file.
+Nodes are numbered from 0, as those of the sandbox are. Reference 7.4 has the two layouts.
+"addresses": node k listens on 127.0.0.(k+1) and all nodes share their ports, as pods in Kubernetes
+do. "ports": all nodes are on 127.0.0.1, each with its own ports. Each node has its own folder
+D/node<k> with its storage, snapshots, log and pid file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,6 +33,9 @@ from holdfast_sandbox.demo_client import Client, RestError, wait_for
 STATE_FILE = "realcluster.json"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+# Below the range from which the kernel takes ports for outgoing connections, so that a node finds
+# its ports free again after a restart.
+_PORTS = range(15000, 32000)
 
 
 class RealClusterError(Exception):
@@ -39,7 +44,7 @@ class RealClusterError(Exception):
 
 @dataclass
 class Node:
-    """One server. Numbers begin with 1."""
+    """One server. Numbers begin with 0."""
 
     number: int
     host: str
@@ -165,10 +170,9 @@ class RealCluster:
 
     def node(self, number: int) -> Node:
         """The node with this number. Raises RealClusterError."""
-        for node in self.nodes:
-            if node.number == number:
-                return node
-        raise RealClusterError(f"there is no node {number}, only 1 to {len(self.nodes)}")
+        if not 0 <= number < len(self.nodes):
+            raise RealClusterError(f"there is no node {number}, only 0 to {len(self.nodes) - 1}")
+        return self.nodes[number]
 
     def log_tail(self, number: int, lines: int = 15) -> str:
         """The end of a node's log."""
@@ -295,42 +299,38 @@ def _start_ticks(pid: int) -> int | None:
 
 def _place(count: int, layout: str, base_port: int) -> list[Node]:
     if layout == "addresses":
-        hosts = [f"127.0.0.{number}" for number in range(1, count + 1)]
+        hosts = [f"127.0.0.{number + 1}" for number in range(count)]
         first = [base_port + i for i in range(3)] if base_port else _free_ports(hosts, 3)
-        return [Node(number, host, *first) for number, host in enumerate(hosts, 1)]
+        return [Node(number, host, *first) for number, host in enumerate(hosts)]
     total = 3 * count
     ports = (
         [base_port + i for i in range(total)] if base_port else _free_ports(["127.0.0.1"], total)
     )
     return [
-        Node(number + 1, "127.0.0.1", *ports[3 * number : 3 * number + 3])
-        for number in range(count)
+        Node(number, "127.0.0.1", *ports[3 * number : 3 * number + 3]) for number in range(count)
     ]
 
 
 def _free_ports(hosts: list[str], count: int) -> list[int]:
-    """Ports that are free on every host just now; all are held until the last is found."""
-    held: list[socket.socket] = []
+    """Ports that are free on every host just now."""
+    chance = random.SystemRandom()
     found: list[int] = []
-    try:
-        while len(found) < count:
-            with socket.socket() as probe:
-                probe.bind((hosts[0], 0))
-                port = probe.getsockname()[1]
-            if port in found:
-                continue
-            try:
-                for host in hosts:
-                    one = socket.socket()
-                    held.append(one)
-                    one.bind((host, port))
-            except OSError:
-                continue
+    for port in chance.sample(_PORTS, len(_PORTS)):
+        if all(_is_free(host, port) for host in hosts):
             found.append(port)
-    finally:
-        for one in held:
-            one.close()
-    return found
+        if len(found) == count:
+            return found
+    raise RealClusterError(f"no {count} free ports on {', '.join(hosts)}")
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 # --- Command line --------------------------------------------------------------------------------
@@ -353,13 +353,24 @@ def main(argv: list[str]) -> int:
     commands.choices["kill"].add_argument("--with-disk", action="store_true")
     for command in commands.choices.values():
         command.add_argument("--dir", type=Path, required=True)
+        command.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     try:
-        print(json.dumps(_run(arguments), indent=1))
-        return 0
+        told = _run(arguments)
     except RealClusterError as error:
-        print(f"realcluster: {error}", file=sys.stderr)
+        if arguments.json:
+            failure = {"code": "real-cluster", "message": str(error)}
+            print(json.dumps({"event": "result", "state": "failed", "error": failure}))
+        else:
+            print(f"realcluster: {error}", file=sys.stderr)
         return 1
+    if arguments.json:
+        print(json.dumps({"event": "result", "state": "complete", **told}))
+    else:
+        for node in told["nodes"]:
+            state = "running" if node["running"] else "down"
+            print(f"  node {node['node']}  {node['url']}  {state}")
+    return 0
 
 
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -383,18 +394,15 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
             cluster.kill(arguments.node, arguments.with_disk)
         elif arguments.command == "start":
             cluster.start(arguments.node)
+    nodes = [
+        {"node": n.number, "url": n.url, "uri": n.p2p_uri, "running": cluster.is_running(n.number)}
+        for n in cluster.nodes
+    ]
     return {
         "dir": str(arguments.dir),
         "layout": cluster.layout,
-        "nodes": [
-            {
-                "node": n.number,
-                "url": n.url,
-                "p2p": n.p2p_uri,
-                "running": cluster.is_running(n.number),
-            }
-            for n in cluster.nodes
-        ],
+        "nodes": nodes,
+        "urls": cluster.urls,
     }
 
 

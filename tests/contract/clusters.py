@@ -77,8 +77,8 @@ class RealThree:
 
     def kill(self, node: int) -> None:
         """Ends a node with SIGKILL."""
-        self._cluster.kill(node + 1)
+        self._cluster.kill(node)
 
     def start(self, node: int) -> None:
         """Starts a node again."""
-        self._cluster.start(node + 1)
+        self._cluster.start(node)
