@@ -14,7 +14,8 @@ namespace holdfast::sql {
 namespace {
 
 constexpr unsigned kConnectSecondsMax = 5;
-constexpr unsigned kLockWaitSeconds = 5;
+// Below kNetworkWaitMax, so that the server's answer comes first.
+constexpr unsigned kLockWaitSeconds = 3;
 
 struct CloseMysql {
   void operator()(MYSQL* mysql) const noexcept { mysql_close(mysql); }

@@ -26,8 +26,10 @@ struct MysqlOptions {
 /// within kNetworkWaitMax.
 std::unique_ptr<Connector> MakeMysqlConnector(MysqlOptions options, Clock& clock);
 
-/// Longest wait for the server to take or send a piece of a statement or its answer.
-constexpr Duration kNetworkWaitMax = std::chrono::seconds(15);
+/// Longest wait for the server to take or send a piece of a statement or its answer. Short enough
+/// that a connection which went silent is replaced while a lease of 30 s, due after 10, still
+/// holds.
+constexpr Duration kNetworkWaitMax = std::chrono::seconds(8);
 
 /// What error number `code` of a server or of the client library means for the one who retries.
 Fault MysqlFault(unsigned code, std::string_view sqlstate) noexcept;

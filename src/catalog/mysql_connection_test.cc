@@ -144,7 +144,7 @@ TEST_F(MysqlCatalog, AStatementThatWaitsEndsAtOnceWhenItIsStopped) {
     }
     stop.request_stop();
   });
-  // The driver's own limit would come after 15 s with kUnavailable.
+  // The driver's own limit would come after 8 s with kUnavailable.
   auto slept = (*connection)->Query(call, "SELECT SLEEP(60)", {});
   ASSERT_FALSE(slept.ok());
   EXPECT_EQ(slept.error().code(), ErrorCode::kCancelled);
