@@ -276,6 +276,27 @@ def test_counts_what_was_before_between_and_after(story):
     assert check(journal, 25, 45, {1: at(1)}).decided_out == 1
 
 
+def test_an_operation_in_flight_at_either_end_counts_as_between(story):
+    journal = (
+        story()
+        .base(1)
+        .base(2)
+        .base(3)
+        .op("upsert", [1], 10, 30, rev=1)
+        .op("upsert", [2], 40, 60, rev=1)
+        .op("upsert", [3], 50, None, rev=1)
+        .read()
+    )
+    report = check(journal, 25, 50, {})
+    assert (report.before, report.between, report.after) == (0, 3, 0)
+
+
+def test_a_payload_change_makes_no_point(story):
+    journal = story().base(1).op("set_payload", [1], 10, 20, payload={"a": 1}).read()
+    assert check(journal, 30, 40, {}).ok
+    assert kinds(check(journal, 30, 40, {1: ({"a": 1}, 0)})) == [j.UNEXPLAINED]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_shifted_state_of_a_random_history_is_judged_right(story, seed):
     """Exhaustive over the number of applied operations: allowed inside the interval, refused outside of it."""
@@ -335,6 +356,10 @@ def test_refuses_a_point_without_base(story):
             "acknowledged but not sent",
         ),
         (lambda lines: lines + ["{}"], "unknown kind of line"),
+        (lambda lines: [one.replace('"at": 20', '"at": 9') for one in lines], "before it was sent"),
+        (lambda lines: lines[:2] + lines[1:], "a second base for point 1"),
+        (lambda lines: lines + lines[:1], "a second 'begin' line"),
+        (lambda lines: lines + ['{"k":"end","ops":1}', lines[1]], "follows the 'end' line"),
         (lambda lines: lines + ["nonsense"], "not JSON"),
         (lambda lines: lines + ['{"k":"send","op":5}'], "malformed line"),
         (
