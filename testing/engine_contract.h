@@ -296,6 +296,25 @@ TEST_P(EngineContract, HealthTellsWhetherAReplicaWasWrittenTo) {
   EXPECT_NE(WaitIdle(replica).update_op_num, before.update_op_num);
 }
 
+TEST_P(EngineContract, TheHealthOfManyReplicasIsReadAtOnce) {
+  const std::string name = Make(2, 2);
+  harness_->Upsert(name, Points(0, 50), {});
+  std::vector<ReplicaRef> replicas = Replicas(ReadActive(name));
+  for (const ReplicaRef& replica : replicas) WaitIdle(replica);
+  std::ranges::reverse(replicas);
+  replicas.push_back({.peer = replicas.front().peer, .collection = "none", .shard = ShardId(0)});
+  const auto healths = engine().ReadHealths(call_, replicas);
+  ASSERT_TRUE(healths.ok()) << healths.error().ToString();
+  ASSERT_EQ(healths->size(), 5U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ((*healths)[i].state, ReplicaState::kActive);
+    EXPECT_TRUE((*healths)[i].idle());
+    EXPECT_GT((*healths)[i].bytes, 0U);
+  }
+  EXPECT_EQ(healths->back().state, ReplicaState::kUnknown);
+  EXPECT_FALSE(healths->back().calm);
+}
+
 TEST_P(EngineContract, WhatIsNotOnAPeerIsNotFoundThere) {
   const std::string name = Make(1, 1);
   ReplicaRef replica = Replicas(ReadActive(name)).front();

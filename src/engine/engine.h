@@ -72,6 +72,11 @@ class ClusterReader {
   virtual Result<Collection> ReadCollection(const CallContext& call, const std::string& name) = 0;
   /// From the replica's own peer. Optimizations count for the whole peer and collection.
   virtual Result<ReplicaHealth> ReadHealth(const CallContext& call, const ReplicaRef& replica) = 0;
+  /// Of many replicas, for a plan: a whole cluster in one look where the engine can. In the order
+  /// asked for; coarser than ReadHealth (update_op_num may be absent), and a replica that nothing
+  /// is known of is kUnknown and not calm instead of an error. Never for the two sides of a cut.
+  virtual Result<std::vector<ReplicaHealth>> ReadHealths(const CallContext& call,
+                                                         const std::vector<ReplicaRef>& replicas);
   /// OK, or kPermissionDenied listing every right that is missing for `purpose` on `collections`.
   /// Changes nothing on the cluster.
   virtual Status CheckRights(const CallContext& call, Purpose purpose,
@@ -106,8 +111,8 @@ struct StoredSnapshot {
 
 /// What an inspector found in a shard tar that passed it by.
 struct ImageFacts {
-  /// The peer that wrote the image, by its own word: not the one that was asked when a load balancer
-  /// or a moved address came in between.
+  /// The peer that wrote the image, by its own word: not the one that was asked when a load
+  /// balancer or a moved address came in between.
   PeerId peer;
   /// Vector layout of the segments as a canonical JSON text; equal for all of them. Empty when the
   /// image has no segment.

@@ -21,6 +21,8 @@ constexpr const char* kShardLevel = "3";
 constexpr const char* kOptimizerLevel = "4";
 // A node that gathers from all peers must give up on silent ones before we give up on it.
 constexpr const char* kGatherSeconds = "10";
+// Where their number is not told: what the server aims at on a few cores.
+constexpr std::uint32_t kSegmentsGuess = 4;
 constexpr std::uint32_t kNoSuchShard = std::numeric_limits<std::uint32_t>::max();
 
 const Json& Member(const Json& object, const char* name) {
@@ -31,6 +33,8 @@ const Json& Member(const Json& object, const char* name) {
 }
 
 Url CollectionUrl(const Url& url, const std::string& name) { return url / "collections" / name; }
+
+bool IsCalm(const std::string& status) { return status == "green" || status == "grey"; }
 
 bool IsOurEnd(Clock& clock, const CallContext& call) { return !clock.Check(call).ok(); }
 
@@ -335,10 +339,15 @@ Result<ReplicaHealth> QdrantClusterReader::ReadHealth(const CallContext& call,
   if (found == node->shards.end()) {
     return Error(ErrorCode::kNotFound, holdfast::Describe(replica) + " is not there");
   }
-  const LocalShardView& shard = found->second;
+  return HealthFrom(call, url, replica, found->second);
+}
+
+Result<ReplicaHealth> QdrantClusterReader::HealthFrom(const CallContext& call, const Url& url,
+                                                      const ReplicaRef& replica,
+                                                      const LocalShardView& shard) {
   ReplicaHealth health;
   health.state = shard.state;
-  health.calm = shard.status == "green" || shard.status == "grey";
+  health.calm = IsCalm(shard.status);
   health.update_queue_length = shard.update_queue_length;
   health.update_op_num = shard.update_op_num;
   health.bytes = PredictTarBytes(shard);
@@ -351,6 +360,54 @@ Result<ReplicaHealth> QdrantClusterReader::ReadHealth(const CallContext& call,
          api_.Get(call, CollectionUrl(url, replica.collection) / "optimizations"));
   health.optimizations_running = static_cast<std::uint32_t>(Member(result, "running").size());
   return health;
+}
+
+Result<std::vector<ReplicaHealth>> QdrantClusterReader::ReadHealths(
+    const CallContext& call, const std::vector<ReplicaRef>& replicas) {
+  HF_TRY(const LocatedCluster located, directory_.Located(call));
+  HF_TRY(const Url url, directory_.AnyUrl(call));
+  std::map<std::pair<std::string, ShardId>, std::map<PeerId, ReplicaHealth>> known;
+  std::optional<ClusterTelemetry> telemetry;
+  if (located.distributed) {
+    HF_TRY(telemetry, ReadClusterWide(call, url));
+  }
+  if (telemetry) {
+    for (const auto& [name, view] : telemetry->collections) {
+      for (const ShardView& shard : view.shards) {
+        for (const ReplicaView& replica : shard.replicas) {
+          if (!replica.is_local) continue;
+          LocalShardView local;
+          local.points = replica.points;
+          local.vectors = replica.vectors;
+          local.vectors_bytes = replica.vectors_bytes;
+          local.payloads_bytes = replica.payloads_bytes;
+          local.segments = kSegmentsGuess;
+          ReplicaHealth& health = known[{name, shard.id}][replica.peer];
+          health.state = replica.state;
+          // An optimization that runs shows as yellow (reference 6.2).
+          health.calm = IsCalm(replica.status);
+          health.bytes = PredictTarBytes(local);
+        }
+      }
+    }
+  } else {
+    for (const LocatedPeer& peer : located.peers) {
+      if (!peer.url) continue;
+      HF_TRY(const auto node, ReadNode(call, peer.id, *peer.url));
+      for (const auto& [shard, local] : node->shards) {
+        HF_TRY(
+            known[shard][peer.id],
+            HealthFrom(call, *peer.url,
+                       {.peer = peer.id, .collection = shard.first, .shard = shard.second}, local));
+      }
+    }
+  }
+  std::vector<ReplicaHealth> healths;
+  healths.reserve(replicas.size());
+  for (const ReplicaRef& replica : replicas) {
+    healths.push_back(known[{replica.collection, replica.shard}][replica.peer]);
+  }
+  return healths;
 }
 
 // --- rights --------------------------------------------------------------------------------------

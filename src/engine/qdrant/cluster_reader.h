@@ -27,6 +27,8 @@ class QdrantClusterReader {
   Result<Topology> ReadTopology(const CallContext& call);
   Result<Collection> ReadCollection(const CallContext& call, const std::string& name);
   Result<ReplicaHealth> ReadHealth(const CallContext& call, const ReplicaRef& replica);
+  Result<std::vector<ReplicaHealth>> ReadHealths(const CallContext& call,
+                                                 const std::vector<ReplicaRef>& replicas);
   Status CheckRights(const CallContext& call, Purpose purpose,
                      const std::vector<std::string>& collections);
 
@@ -57,6 +59,8 @@ class QdrantClusterReader {
   /// Fills in shards from `view`, and indexes and points from the collection's own document.
   Status Describe(const CallContext& call, const Url& url, const CollectionView& view,
                   const std::map<PeerId, bool>& answering, Collection& collection);
+  Result<ReplicaHealth> HealthFrom(const CallContext& call, const Url& url,
+                                   const ReplicaRef& replica, const LocalShardView& shard);
   Status CheckRight(const CallContext& call, HttpRequest request, const std::string& what,
                     std::vector<std::string>& missing);
 

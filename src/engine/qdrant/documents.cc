@@ -100,10 +100,13 @@ Result<ShardView> ShardFrom(const Json& item) {
     view.state = ReplicaStateFromName(replica.Text("state"));
     // Only its own peer tells these (measured 18).
     view.is_local = replica.Has("status") || replica.Has("num_points");
+    view.status = TextOr(replica.At("status"), "");
+    view.points = NumberOr(replica.At("num_points"), 0);
+    view.vectors = NumberOr(replica.At("num_vectors"), 0);
     view.vectors_bytes = NumberOr(replica.At("vectors_size_bytes"), 0);
     view.payloads_bytes = NumberOr(replica.At("payloads_size_bytes"), 0);
     if (const Status status = replica.status(); !status.ok()) return Malformed(status.error());
-    shard.replicas.push_back(view);
+    shard.replicas.push_back(std::move(view));
   }
   if (const Status status = in.status(); !status.ok()) return Malformed(status.error());
   std::ranges::sort(shard.replicas, {}, &ReplicaView::peer);
@@ -206,7 +209,11 @@ Result<PeerCollectionView> ReadPeerCollectionView(const Json& result) {
     ShardView& shard = shards[id];
     shard.id = id;
     HF_TRY(shard.key, KeyFrom(replica.At("shard_key")));
-    shard.replicas.push_back({.peer = peer, .state = state, .is_local = local});
+    ReplicaView seen;
+    seen.peer = peer;
+    seen.state = state;
+    seen.is_local = local;
+    shard.replicas.push_back(std::move(seen));
     return {};
   };
   for (const Json& item : in.Array("local_shards")) HF_RETURN_IF_ERROR(add(item, true));

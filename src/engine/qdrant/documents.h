@@ -33,6 +33,10 @@ struct ReplicaView {
   ReplicaState state = ReplicaState::kUnknown;
   /// Its peer answered the node that was asked and has the shard.
   bool is_local = false;
+  /// "green", "yellow", "grey", "red"; empty when not told.
+  std::string status{};
+  std::uint64_t points = 0;
+  std::uint64_t vectors = 0;
   std::uint64_t vectors_bytes = 0;
   std::uint64_t payloads_bytes = 0;
 };

@@ -40,7 +40,8 @@ struct Segment {
 
 class Inspector final : public ImageInspector {
  public:
-  explicit Inspector(const std::string& spool_directory) : trackers_(spool_directory) {}
+  Inspector(const std::string& spool_directory, std::optional<PeerId> known_as)
+      : known_as_(known_as), trackers_(spool_directory) {}
 
   Status OnEntry(const CallContext& call, const TarEntry& entry) override;
   Status OnData(const CallContext& call, std::uint64_t file_offset, ByteView data) override;
@@ -59,6 +60,7 @@ class Inspector final : public ImageInspector {
   Status CheckEntries() const;
   Status TakeReplicaState(PeerId& peer) const;
 
+  const std::optional<PeerId> known_as_;
   IdTrackers trackers_;
   std::map<std::string, Segment, std::less<>> segments_;
   bool has_segments_ = false;
@@ -212,6 +214,7 @@ Status Inspector::TakeReplicaState(PeerId& peer) const {
   if (!is_local) return Incomplete("'replica_state.json' does not say \"is_local\": true");
   const Json id = state.value("this_peer_id", Json());
   if (id.is_number_unsigned()) peer = PeerId(id.get<std::uint64_t>());
+  if (known_as_) peer = *known_as_;
   return {};
 }
 
@@ -254,8 +257,9 @@ Status Inspector::VisitIds(const CallContext& call,
 
 }  // namespace
 
-std::unique_ptr<ImageInspector> NewImageInspector(const std::string& spool_directory) {
-  return std::make_unique<Inspector>(spool_directory);
+std::unique_ptr<ImageInspector> NewImageInspector(const std::string& spool_directory,
+                                                  std::optional<PeerId> known_as) {
+  return std::make_unique<Inspector>(spool_directory, known_as);
 }
 
 }  // namespace holdfast::qdrant

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/engine.h"
@@ -16,7 +17,11 @@ namespace holdfast::qdrant {
 /// (stored) or with `segment_manifest.json` (partial) is none. The end marker is the tar reader's
 /// business.
 ///
+/// `known_as` is what ImageFacts::peer is instead of the id that the image tells: a stand-alone
+/// server has one that it shows nowhere else.
+///
 /// Memory: 1 MiB for the small files, one line a segment, and what IdSorter takes.
-std::unique_ptr<ImageInspector> NewImageInspector(const std::string& spool_directory);
+std::unique_ptr<ImageInspector> NewImageInspector(const std::string& spool_directory,
+                                                  std::optional<PeerId> known_as = {});
 
 }  // namespace holdfast::qdrant

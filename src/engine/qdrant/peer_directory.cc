@@ -195,6 +195,11 @@ Result<LocatedCluster> PeerDirectory::Located(const CallContext& call) {
   return Locate(call);
 }
 
+bool PeerDirectory::standalone() {
+  const std::scoped_lock lock(mutex_);
+  return located_at_ && !located_.distributed;
+}
+
 void PeerDirectory::Remember(const LocatedCluster& cluster) {
   const MonotonicTime now = api_.clock().Monotonic();
   const std::scoped_lock lock(mutex_);

@@ -64,6 +64,9 @@ class PeerDirectory {
   /// Of some peer that answers; the same one as long as it does.
   Result<Url> AnyUrl(const CallContext& call);
 
+  /// True when what was found last is a stand-alone server.
+  bool standalone();
+
   /// How long an answer is believed. Pods move in seconds, not in milliseconds.
   static constexpr Duration kTrustFor = std::chrono::seconds(2);
   /// Fresh connections that a given address is asked over at first: a load balancer that takes

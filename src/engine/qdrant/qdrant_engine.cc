@@ -43,6 +43,10 @@ class QdrantEngine final : public Engine {
   Result<ReplicaHealth> ReadHealth(const CallContext& call, const ReplicaRef& replica) override {
     return reader_.ReadHealth(call, replica);
   }
+  Result<std::vector<ReplicaHealth>> ReadHealths(const CallContext& call,
+                                                 const std::vector<ReplicaRef>& replicas) override {
+    return reader_.ReadHealths(call, replicas);
+  }
   Status CheckRights(const CallContext& call, Purpose purpose,
                      const std::vector<std::string>& collections) override {
     return reader_.CheckRights(call, purpose, collections);
@@ -74,7 +78,8 @@ class QdrantEngine final : public Engine {
                                      inner);
   }
   std::unique_ptr<ImageInspector> NewInspector(const std::string& spool_directory) override {
-    return NewImageInspector(spool_directory);
+    return NewImageInspector(
+        spool_directory, directory_.standalone() ? std::optional(kStandalonePeer) : std::nullopt);
   }
 
   Result<PointCounts> CountPoints(const CallContext& call, const ReplicaRef& replica) override {
