@@ -56,8 +56,11 @@ class Consensus:
 
     async def _follow(self):
         while True:
-            if self._log.has_news():
-                self.catch_up()
+            try:
+                if self._log.has_news():
+                    self.catch_up()
+            except OSError:
+                log.exception("cannot read the log of the cluster")
             await asyncio.sleep(POLL_SECONDS)
 
     async def propose(self, op, timeout=DEFAULT_TIMEOUT, need_quorum=True):
@@ -95,11 +98,7 @@ class Consensus:
 
     async def _wait_quorum(self, deadline, timeout):
         """A minority cannot commit; the call waits as the server's does."""
-        peers = self._node.peers
-        while 2 * peers.live_count() <= len(self.state.peers):
-            await peers.ping_all()
-            if 2 * peers.live_count() > len(self.state.peers):
-                return
+        while not await self._node.peers.majority_answers():
             if time.monotonic() > deadline:
                 raise _timed_out(timeout)
             await asyncio.sleep(0.05)

@@ -117,12 +117,30 @@ class Routes:
 def _wrap(node, handler, need, plain):
     async def run(request):
         request["plain_errors"] = plain
+        await _play_faults(node, request)
         refused = _authorize(node, request, need)
         if refused is not None:
             return refused
         return await handler(node, request)
 
     return run
+
+
+async def _play_faults(node, request):
+    """Plays the faults `delay` and `error` on matching requests."""
+    if request.path.startswith("/sandbox/"):
+        return
+    name = request.match_info.get("name")
+    where = {"method": request.method, "path": request.path_qs, "collection": name}
+    shard = request.match_info.get("shard", "")
+    where["shard"] = int(shard) if shard.isdigit() else None
+    delay = node.faults.take(("delay",), **where)
+    if delay:
+        await asyncio.sleep(delay.get("seconds", 1.0))
+    error = node.faults.take(("error",), **where)
+    if error:
+        text = error.get("message", "Service internal error: a fault of the sandbox")
+        raise ApiError(error.get("status", 500), text)
 
 
 def _given_key(request):
@@ -200,29 +218,5 @@ def stats_middleware(node):
         if resource is not None:
             node.requests.note(f"{request.method} {resource.canonical}", response.status, started)
         return response
-
-    return middleware
-
-
-def fault_middleware(node):
-    """Plays the faults `error` and `delay` on matching requests."""
-
-    @web.middleware
-    async def middleware(request, handler):
-        if request.path.startswith("/sandbox/"):
-            return await handler(request)
-        where = {
-            "method": request.method,
-            "path": request.path_qs,
-            "collection": request.match_info.get("name"),
-        }
-        delay = node.faults.take(("delay",), **where)
-        if delay:
-            await asyncio.sleep(delay.get("seconds", 1.0))
-        error = node.faults.take(("error",), **where)
-        if error:
-            text = error.get("message", "Service internal error: a fault of the sandbox")
-            return failure(request, ApiError(error.get("status", 500), text))
-        return await handler(request)
 
     return middleware

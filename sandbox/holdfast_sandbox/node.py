@@ -138,8 +138,14 @@ class Node:
                 await self.reconcile()
             except ApiError as error:
                 log.warning("cannot follow the metadata yet: %s", error)
-                await asyncio.sleep(0.2)
-                self.consensus.changed.set()
+                await self._again()
+            except Exception:
+                log.exception("cannot follow the metadata")
+                await self._again()
+
+    async def _again(self):
+        await asyncio.sleep(0.2)
+        self.consensus.changed.set()
 
     async def reconcile(self):
         """Makes the local shards what the metadata says, and tells the cluster about new ones."""
@@ -189,22 +195,18 @@ class Node:
         return made
 
     async def _announce_ready(self):
-        """A replica is Initializing until its node has made it (reference 3.8)."""
+        """A replica is Initializing until its node has made it, Dead when it did not load (3.8)."""
+        me = self.peer_id
         for collection in list(self.state.collections.values()):
-            ready = [
-                s.id
-                for s in collection.shards.values()
-                if s.replicas.get(self.peer_id) == "Initializing"
-            ]
-            if ready:
-                changes = [[i, self.peer_id, "Active", "Initializing"] for i in ready]
-                op = {
-                    "op": "replicas",
-                    "collection": collection.name,
-                    "uuid": collection.uuid,
-                    "set": changes,
-                }
-                await self.consensus.propose(op)
+            changes = []
+            for shard in collection.shards.values():
+                state, local = shard.replicas.get(me), self.local(collection, shard.id)
+                if state == "Initializing":
+                    changes.append([shard.id, me, "Active", "Initializing"])
+                elif state == "Active" and local.broken and len(shard.active_peers()) > 1:
+                    changes.append([shard.id, me, "Dead", "Active"])
+            if changes:
+                await self.set_replicas(collection, changes)
 
     async def set_replicas(self, collection, changes):
         """Proposes replica states: a list of [shard, peer, new state, old state or None]."""
@@ -222,7 +224,10 @@ class Node:
             for shard in list(self.shards.values()):
                 quiet = time.monotonic() - shard.updated_at > FLUSH_SECONDS
                 if shard.dirty and shard.usable and (quiet or shard.unflushed >= FLUSH_OPS):
-                    shard.flush()
+                    try:
+                        shard.flush()
+                    except Exception:  # The WAL has everything; the next round tries again.
+                        log.exception("cannot flush shard %s", shard.id)
                     await asyncio.sleep(0)
 
     # -- odds and ends ------------------------------------------------------------------------

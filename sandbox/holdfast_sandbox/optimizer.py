@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import uuid as uuidlib
+import weakref
 
 from . import images
 from .defaults import vector_params
@@ -88,7 +89,9 @@ class Optimizers:
 
     def __init__(self, node):
         self._node = node
-        self._seen = {}  # Shard -> points when an optimization last found nothing to do.
+        self._seen = (
+            weakref.WeakKeyDictionary()
+        )  # Shard -> points when an optimization last found nothing to do.
         self._task = None
 
     def start(self):
@@ -230,16 +233,17 @@ class Optimizers:
         plain = info["points"] - info["indexed"] // max(1, len(dense))
         return plain * width / 1024 > threshold
 
-    async def add_wal_tail(self, shard, folder):
+    @staticmethod
+    async def add_wal_tail(held, config, folder):
         """Puts remembered deletes into the WAL of a frozen shard, as the server's WAL has them.
 
         A child opens the folder, deletes, and ends without a flush: the segments stay as they are
         (reference 4.4, measured 7).
         """
-        if not shard.held:
+        if not held:
             return
-        write_config(folder, shard.config)
-        ids = ("\n".join(str(json_id(i)) for i in shard.held)).encode()
+        write_config(folder, config)
+        ids = ("\n".join(str(json_id(i)) for i in held)).encode()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "holdfast_sandbox", "waltail", folder,
             stdin=asyncio.subprocess.PIPE,

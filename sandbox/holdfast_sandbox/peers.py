@@ -70,9 +70,6 @@ class Peers:
     def is_alive(self, peer):
         return peer == self._node.peer_id or self.alive.get(peer, False)
 
-    def live_count(self):
-        return sum(self.is_alive(p) for p in self._node.state.peers)
-
     def uri(self, peer):
         return self._node.state.peers[peer]["uri"]
 
@@ -144,6 +141,22 @@ class Peers:
 
     async def ping_all(self):
         await asyncio.gather(*(self.ping(p) for p in self.others()))
+
+    async def majority_answers(self):
+        """Whether more than half of all peers, this one included, answer now."""
+        missing = len(self._node.state.peers) // 2  # Beside this node.
+        if missing <= 0:
+            return True
+        pings = [asyncio.ensure_future(self.ping(p)) for p in self.others()]
+        try:
+            for answered in asyncio.as_completed(pings):
+                missing -= await answered is not None
+                if missing <= 0:
+                    return True
+            return False
+        finally:
+            for ping in pings:
+                ping.cancel()
 
     async def seen_by_all(self):
         """Lets living peers catch up with the log, so that a client may go to any of them next.

@@ -93,9 +93,22 @@ async def recover_shard(node, collection, shard_id, path, priority):
         try:
             complete = await _unpack(path, folder, shown)
             await install(node, collection, shard_id, folder if complete else None)
+        except ApiError:
+            await _after_failure(node, collection, shard_id)
+            raise
         finally:
             discard(folder)
     await _activate(node, collection, shard_id, priority)
+
+
+async def _after_failure(node, collection, shard_id):
+    """Files that do not load leave a replica that cannot answer: Dead, where another one is Active.
+
+    The old data is gone then (reference 3.6, step 4).
+    """
+    local = node.shards.get((collection.uuid, shard_id))
+    if local is not None and local.broken:
+        await _propose(node, collection, shard_id, [[shard_id, node.peer_id, "Dead", None]])
 
 
 async def receive_shard(node, collection, shard_id, path):
@@ -211,6 +224,10 @@ async def _activate(node, collection, shard_id, priority):
         changes += [[shard_id, p, "Dead", None] for p in others]
     elif others and priority == "replica":
         changes = [[shard_id, me, "Dead", None]]
+    await _propose(node, collection, shard_id, changes)
+
+
+async def _propose(node, collection, shard_id, changes):
     try:
         await node.set_replicas(collection, changes)
     except ApiError as error:

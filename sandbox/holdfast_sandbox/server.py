@@ -23,7 +23,6 @@ def rest_application(node):
     middlewares = [
         http_base.stats_middleware(node),
         http_base.errors_middleware,
-        http_base.fault_middleware(node),
     ]
     app = web.Application(client_max_size=http_base.BODY_LIMIT, middlewares=middlewares)
     routes = http_base.Routes()

@@ -47,11 +47,12 @@ def local_shard(node, collection, shard_id):
 
 
 class Frozen:
-    """A cut: the folder it lies in and the manifest that goes with it."""
+    """A cut: the folder it lies in, the manifest that goes with it, the deletes it lacks."""
 
-    def __init__(self, folder, manifest):
+    def __init__(self, folder, manifest, held):
         self.folder = folder
         self.manifest = manifest
+        self.held = held
 
 
 @contextlib.contextmanager
@@ -60,7 +61,7 @@ def frozen(node, shard, with_wal=False):
     folder = os.path.join(node.tmp, f"cut-{uuidlib.uuid4().hex}")
     try:
         shard.cut(folder, with_wal)
-        yield Frozen(folder, shard.manifest())
+        yield Frozen(folder, shard.manifest(), set(shard.held))
     finally:
         discard(folder)
 
@@ -122,14 +123,16 @@ def streamable(node):
 
 def store_dir(node, collection, shard_id=None):
     """Where stored snapshots of a collection or of one of its shards lie on this node."""
-    root = os.path.join(node.snapshots, collection.uuid)
+    # By name, as on the server: a collection made again finds the snapshots of the old one.
+    root = os.path.join(node.snapshots, hashlib.sha256(collection.name.encode()).hexdigest()[:32])
     return root if shard_id is None else os.path.join(root, "shards", str(shard_id))
 
 
-async def write_tar(entries, path):
+async def write_tar(node, entries, path):
     """Writes a tar and its checksum file; it appears under its name when it is complete."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    part, digest = path + ".part", hashlib.sha256()
+    # Two creations in one second have the same name (reference 3.1); the later one stays.
+    part, digest = os.path.join(node.tmp, f"{uuidlib.uuid4().hex}.part"), hashlib.sha256()
     with open(part, "wb") as out:
         turn = 0
         for data in _all_chunks(entries):
@@ -209,7 +212,7 @@ async def store_shard(node, collection, shard):
                 )
                 name = f"{collection.name}-shard-{shard.id}-{timestamp()}.snapshot"
                 path = os.path.join(store_dir(node, collection, shard.id), name)
-                await write_tar(entries, path)
+                await write_tar(node, entries, path)
     node.count_snapshot(collection)
     return describe(path)
 
@@ -226,16 +229,15 @@ async def store_collection(node, collection):
             folder, op_num = None, 0
             if shard is not None and shard.usable:
                 stack.enter_context(counted(shard))
-                await stack.enter_async_context(shard.snapshot_lock)
-                # One shard after the other, each at its own moment.
-                await asyncio.sleep(node.random.uniform(0, CUT_DELAY_SECONDS))
-                cut = stack.enter_context(frozen(node, shard, with_wal=True))
-                await node.optimizers.add_wal_tail(shard, cut.folder)
+                async with shard.snapshot_lock:  # One shard after the other, each at its moment.
+                    await asyncio.sleep(node.random.uniform(0, CUT_DELAY_SECONDS))
+                    cut = stack.enter_context(frozen(node, shard, with_wal=True))
+                await node.optimizers.add_wal_tail(cut.held, shard.config, cut.folder)
                 folder, op_num = cut.folder, images.next_index(cut.manifest) - 1
             parts.append(
                 (shard_id, folder, op_num, node.peer_id, collection.shards[shard_id].replicas)
             )
-        await write_tar(images.collection(parts, config_files(collection)), path)
+        await write_tar(node, images.collection(parts, config_files(collection)), path)
     node.count_snapshot(collection)
     return describe(path)
 
@@ -266,7 +268,7 @@ async def store_full(node):
         config = {"collections_mapping": mapping, "collections_aliases": node.state.aliases}
         entries.append(DataEntry("config.json", json.dumps(config).encode()))
         path = os.path.join(node.snapshots, f"full-snapshot-{timestamp()}.snapshot")
-        await write_tar(entries, path)
+        await write_tar(node, entries, path)
     finally:
         for folder, name in made:
             delete_stored(folder, name)

@@ -139,6 +139,9 @@ class Writers:
                     self.unsure |= ids
 
     def stop(self):
+        deadline = time.monotonic() + 30
+        while self.acknowledged <= 20 and time.monotonic() < deadline:
+            time.sleep(0.05)
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -305,5 +308,61 @@ def test_a_node_without_its_disk_is_a_new_peer_and_the_old_one_stays_dead(tmp_pa
         assert (refused.status, "shards on it" in refused.message) == (400, True)
         assert cluster.call(0, "DELETE", f"/cluster/peer/{old[2]}?force=true").result is True
         assert str(old[2]) not in cluster.call(1, "GET", "/cluster").result["peers"]
+    finally:
+        cluster.down()
+
+
+def test_a_snapshot_whose_files_do_not_load_takes_the_old_data_and_heals_from_a_replica(sandbox):
+    """Reference 3.6, step 4: content faults show up at load, after the old data is deleted."""
+    sandbox.create("broken", replication_factor=2)
+    sandbox.fill("broken", 0, 200)
+    node = sandbox.holder("broken")
+    tar = bytearray(sandbox.stream("broken").body)
+    at = tar.index(b'{"initial_version"')
+    tar[at : at + 18] = b"x" * 18
+    failed = sandbox.upload(node, "broken", 0, bytes(tar))
+    assert failed.status == 500
+    assert failed.message.startswith("Service internal error: Failed to load local shard")
+    wait_for("the healing", lambda: _all_active(sandbox, "broken"))
+    assert [
+        len(sandbox.shard_points("broken", 0, sandbox.peers().index(p)))
+        for p in sandbox.replicas("broken")[0]
+    ] == [200, 200]
+    sandbox.call(0, "DELETE", "/collections/broken")
+
+
+def test_a_collection_snapshot_finds_its_name_again_after_a_new_start(sandbox):
+    sandbox.create("again")
+    sandbox.fill("again", 0, 10)
+    made = sandbox.call(1, "POST", "/collections/again/snapshots").result
+    assert sandbox.call(1, "GET", "/collections/again/snapshots").result == [made]
+    sandbox.call(0, "DELETE", "/collections/again")
+    assert sandbox.call(1, "GET", "/collections/again/snapshots").status == 404
+    sandbox.create("again")
+    assert sandbox.call(1, "GET", "/collections/again/snapshots").result == [made]
+    path = f"/collections/again/snapshots/{made['name']}"
+    assert sandbox.call(1, "DELETE", path).result is True
+    assert sandbox.call(1, "GET", path).status == 404
+    sandbox.call(0, "DELETE", "/collections/again")
+
+
+def test_without_a_majority_nothing_changes_and_reads_go_on(tmp_path):
+    """Reference 1.2: the text of a change that cannot be committed."""
+    cluster = Sandbox(tmp_path / "c", 3)
+    try:
+        cluster.create("c", replication_factor=3)
+        cluster.fill("c", 0, 10)
+        cluster.run("kill", "1")
+        cluster.run("kill", "2")
+        body = {"vectors": {"size": 4, "distance": "Dot"}}
+        failed = cluster.call(0, "PUT", "/collections/d?timeout=1", body)
+        text = "Waiting for consensus operation commit failed. Timeout set at: 1 seconds"
+        assert (failed.status, failed.message) == (500, f"Service internal error: {text}")
+        assert cluster.count("c") == 10
+        cluster.run("start", "1")
+        wait_for(
+            "the majority",
+            lambda: cluster.call(0, "PUT", "/collections/d?timeout=1", body).status == 200,
+        )
     finally:
         cluster.down()
