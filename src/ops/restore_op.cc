@@ -17,6 +17,9 @@ namespace {
 constexpr Duration kCleanUpPatience = std::chrono::seconds(60);
 /// Between two looks at the operation numbers of a collection that is to be replaced.
 constexpr Duration kQuietWatch = std::chrono::seconds(2);
+/// How long replicas that were sent may take to become Active, and how often that is looked at.
+constexpr Duration kActivePatience = std::chrono::seconds(60);
+constexpr Duration kActivePoll = std::chrono::milliseconds(200);
 constexpr Duration kRetryPause = std::chrono::seconds(1);
 constexpr std::size_t kBuryPerCall = 1000;
 /// Tombstones that are asked for again during verification.
@@ -216,7 +219,13 @@ Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
         if (const Status switched = Switch(call, plan); !switched.ok()) {
           return CleanUp(plan, switched.error());
         }
-        HF_RETURN_IF_ERROR(parts_.engine.FinishCollection(call, plan.target, record.collection));
+        if (const Status finished =
+                parts_.engine.FinishCollection(call, plan.target, record.collection);
+            !finished.ok()) {
+          return finished.error().While("'" + plan.target +
+                                        "' is restored and verified, but its strict mode and read "
+                                        "fan-out could not be set");
+        }
         return json::Dump({{"points", verified->points},
                            {"shards", verified->shards},
                            {"replicas", verified->replicas}});
@@ -366,10 +375,37 @@ Status RestoreOp::SendImage(const CallContext& call, const CollectionPlan& plan,
       });
 }
 
+/// States are proposed and applied later (reference 3.6): until the replica that was sent is
+/// Active, the empty one is the last active one and cannot be dropped.
+Result<Collection> RestoreOp::AwaitActive(const CallContext& call, const CollectionPlan& plan) {
+  const MonotonicTime until = parts_.clock.Monotonic() + kActivePatience;
+  for (;;) {
+    HF_TRY(Collection there, parts_.engine.ReadCollection(call, plan.target));
+    std::size_t active = 0;
+    std::size_t planned = 0;
+    for (const ShardPlacement& placement : plan.shards) {
+      planned += placement.peers.size();
+      const auto shard = std::ranges::find(there.shards, placement.shard, &Shard::id);
+      if (shard == there.shards.end()) continue;
+      for (const PeerId peer : placement.peers) {
+        active += static_cast<std::size_t>(std::ranges::count(
+            shard->replicas, Replica{.peer = peer, .state = ReplicaState::kActive}));
+      }
+    }
+    if (active == planned) return there;
+    if (parts_.clock.Monotonic() >= until) {
+      return Error(ErrorCode::kDeadlineExceeded, std::to_string(planned - active) + " of " +
+                                                     std::to_string(planned) + " replicas of '" +
+                                                     plan.target + "' did not become Active");
+    }
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kActivePoll));
+  }
+}
+
 /// The server placed replicas where it liked; those that got no image are empty and would answer
 /// (measured 12).
 Status RestoreOp::DropUnplanned(const CallContext& call, const CollectionPlan& plan) {
-  HF_TRY(const Collection there, parts_.engine.ReadCollection(call, plan.target));
+  HF_TRY(const Collection there, AwaitActive(call, plan));
   for (const Shard& shard : there.shards) {
     const auto placement = std::ranges::find(plan.shards, shard.id, &ShardPlacement::shard);
     for (const Replica& replica : shard.replicas) {

@@ -98,6 +98,7 @@ class RestoreOp {
                     const CollectionRecord& record);
   Status SendImage(const CallContext& call, const CollectionPlan& plan,
                    const ShardPlacement& placement, const ShardImage& image, Progress& progress);
+  Result<Collection> AwaitActive(const CallContext& call, const CollectionPlan& plan);
   Status DropUnplanned(const CallContext& call, const CollectionPlan& plan);
   Result<std::map<ShardId, std::vector<std::string>>> Bury(const CallContext& call,
                                                            const CollectionPlan& plan,
