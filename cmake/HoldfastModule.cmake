@@ -14,7 +14,8 @@ set(HOLDFAST_UNIT_TEST_SECONDS 300)
 
 add_library(holdfast_testing STATIC "${CMAKE_SOURCE_DIR}/testing/paths.cc")
 target_link_libraries(holdfast_testing
-  PUBLIC holdfast_flags holdfast_sys_gtest holdfast_sys_rapidcheck)
+  PUBLIC holdfast_flags holdfast_sys_gtest holdfast_sys_rapidcheck
+  PRIVATE holdfast_test_flags)
 target_include_directories(holdfast_testing PUBLIC "${CMAKE_SOURCE_DIR}")
 set_source_files_properties("${CMAKE_SOURCE_DIR}/testing/paths.cc" PROPERTIES
   COMPILE_DEFINITIONS "HOLDFAST_SOURCE_DIR=\"${CMAKE_SOURCE_DIR}\"")
@@ -110,7 +111,7 @@ function(holdfast_testing_library NAME)
     add_library(holdfast_testing_${NAME} STATIC ${SOURCES})
     target_link_libraries(holdfast_testing_${NAME}
       PUBLIC holdfast_testing holdfast_${NAME}
-      PRIVATE ${COMMON_TARGETS} holdfast_sys_nlohmann_json)
+      PRIVATE ${COMMON_TARGETS} holdfast_sys_nlohmann_json holdfast_test_flags)
   endif()
 endfunction()
 
@@ -119,7 +120,7 @@ function(holdfast_unit_test NAME)
   get_property(TESTING_TESTS GLOBAL PROPERTY HOLDFAST_TESTING_TESTS_${NAME})
   add_executable(${NAME}_test ${ARG_TESTS} ${TESTING_TESTS})
   target_link_libraries(${NAME}_test PRIVATE
-    holdfast_${NAME} holdfast_testing GTest::gmock_main holdfast_sys_fmt
+    holdfast_${NAME} holdfast_testing holdfast_test_flags GTest::gmock_main holdfast_sys_fmt
     holdfast_sys_nlohmann_json ${ARG_SYSTEM})
   foreach(MODULE IN LISTS ARG_REACH)
     if(TARGET holdfast_testing_${MODULE})
@@ -172,7 +173,7 @@ function(holdfast_app NAME)
     add_executable(app_${NAME}_test ${TESTS})
     target_include_directories(app_${NAME}_test PRIVATE "${CMAKE_SOURCE_DIR}")
     target_link_libraries(app_${NAME}_test PRIVATE
-      holdfast_testing GTest::gmock_main ${LIBRARIES} ${SYSTEM_TARGETS})
+      holdfast_testing holdfast_test_flags GTest::gmock_main ${LIBRARIES} ${SYSTEM_TARGETS})
     if(SOURCES)
       target_link_libraries(app_${NAME}_test PRIVATE app_${NAME})
     endif()
