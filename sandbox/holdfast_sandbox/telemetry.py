@@ -261,7 +261,9 @@ def _local_shard(shard, level):
     queue = {"length": shard.queue(), "op_num": max(shard.op_num - 1, 0), "deferred_points": 0}
     out = {"variant_name": "local shard", **replica_details(shard), "update_queue": queue}
     if level >= 4 and shard.usable:
-        out["segments"] = [_segment(shard, uuid, entry) for uuid, entry in shard.manifest().items()]
+        out["segments"] = [
+            _segment(uuid, entry, shard.folder) for uuid, entry in shard.manifest().items()
+        ]
         status = "ok"
         log = shard.optimizing.log_entry() if shard.optimizing else None
         out["optimizations"] = {
@@ -272,10 +274,16 @@ def _local_shard(shard, level):
     return out
 
 
-def _segment(shard, uuid, entry):
-    root = os.path.join(shard.folder, "segments", uuid)
-    size = 0
-    for folder, _, names in os.walk(root):
-        size += sum(os.stat(os.path.join(folder, n)).st_blocks * 512 for n in names)
-    info = {"uuid": uuid, "segment_type": "plain", "disk_usage_bytes": size, "is_appendable": True}
+def _segment(uuid, entry, folder):
+    """What is known of a segment from outside: its files (measured 10)."""
+    root, size, found = os.path.join(folder, "segments", uuid), 0, set()
+    for place, _, names in os.walk(root):
+        size += sum(os.stat(os.path.join(place, n)).st_blocks * 512 for n in names)
+        found.update(names)
+    info = {
+        "uuid": uuid,
+        "segment_type": "indexed" if "graph.bin" in found else "plain",
+        "disk_usage_bytes": size,
+        "is_appendable": "id_tracker.mappings" not in found,
+    }
     return {"info": info, "version": entry["segment_version"]}
