@@ -134,6 +134,7 @@ class Player:
         else:
             recorded, actual = exchange.response, self._decoded(answer)
             differences += compare(recorded, actual, [*step.rules, *GENERAL])
+            differences += roles_fit(actual)
         if step.check and answer.status == exchange.status:
             differences += step.check(self, answer)
         return differences
@@ -301,6 +302,25 @@ def _replace(value: Any, peers: dict[int, int], texts: dict[str, str]) -> Any:
     return value
 
 
+def roles_fit(value: Any) -> list[str]:
+    """Roles of peers are those that were recorded, and the leader says so of itself."""
+    wrong = []
+    if isinstance(value, dict):
+        role = value.get("role", "Follower")
+        if role not in ("Leader", "Follower"):
+            wrong.append(f"the role is {role!r}")
+        raft = value.get("raft_info")
+        if raft and (raft["leader"] == value["peer_id"]) != (raft["role"] == "Leader"):
+            wrong.append(
+                f"peer {value['peer_id']} is {raft['role']} and says {raft['leader']} leads"
+            )
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            wrong += roles_fit(item)
+    return wrong
+
+
 # Rules for every exchange.
 GENERAL = (
     Rule("time", "free", "how long it took"),
@@ -312,4 +332,6 @@ GENERAL = (
     Rule("**.details.term", "free", "elections so far"),
     Rule("**.status.term", "free", "elections so far"),
     Rule("**.remote_shards", "unordered", "a map"),
+    Rule("**.role", "free", "an election may come at any time; see roles_fit"),
+    Rule("**.raft_info.leader", "free", "an election may come at any time; see roles_fit"),
 )

@@ -5,7 +5,7 @@ import copy
 import pytest
 import script
 from compare import Rule, compare, compare_headers, normal_text
-from player import GENERAL
+from player import GENERAL, roles_fit
 from transcripts import load
 
 EXCHANGES = [one for one in load() if isinstance(one.response, dict)]
@@ -52,7 +52,8 @@ def is_free(exchange, steps):
 
 def test_a_missing_key_is_noticed_wherever_no_rule_lets_it_go():
     looked = 0
-    for exchange in EXCHANGES:
+    # One exchange of each kind: the same call has the same shape and rules.
+    for exchange in {(e.method, e.path.split("?")[0], e.status): e for e in EXCHANGES}.values():
         seen = set()
         for steps in places(exchange.response):
             kind = tuple("[]" if isinstance(step, int) else step for step in steps)
@@ -62,7 +63,7 @@ def test_a_missing_key_is_noticed_wherever_no_rule_lets_it_go():
                 short = without(exchange.response, steps)
                 assert compare(exchange.response, short, rules_of(exchange)), (exchange.name, steps)
                 assert compare(short, exchange.response, rules_of(exchange)), (exchange.name, steps)
-    assert looked > 700
+    assert looked > 400
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,13 @@ def test_texts_differ_in_words_but_not_in_names_of_the_moment():
     one = "in `node2/storage/tmp/x-1/a.dat`: expected dim: 64, got 32"
     assert normal_text(one) == normal_text(one.replace("x-1", "y-2"))
     assert normal_text(one) != normal_text(one.replace("64", "65"))
+
+
+def test_roles_must_fit():
+    view = {"peer_id": 1, "raft_info": {"leader": 1, "role": "Leader"}}
+    assert roles_fit({"result": view}) == []
+    assert roles_fit({"result": {**view, "peer_id": 2}})
+    assert roles_fit([{"role": "King"}])
 
 
 def test_headers_are_compared():
