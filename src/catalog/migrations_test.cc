@@ -198,15 +198,34 @@ INSTANTIATE_TEST_SUITE_P(Databases, Migrations, EveryCatalog(), [](const auto& t
 // --- real processes, SQLite --------------------------------------------------------------------
 
 constexpr const char* kFileVariable = "HOLDFAST_TEST_CATALOG_FILE";
+constexpr const char* kKillVariable = "HOLDFAST_TEST_KILL_AT";
+/// Short, so that the successor of a killed process need not wait for long.
+constexpr Duration kShortLock = std::chrono::milliseconds(200);
 
-/// Run by the tests below in a process of its own.
+/// Run by the tests below in a process of its own, which kills itself at a statement.
 TEST(MigrationsChild, DISABLED_OpensTheCatalog) {
   const char* file = std::getenv(kFileVariable);
   ASSERT_NE(file, nullptr);
-  Random random(std::random_device{}());
+  auto faults = std::make_shared<SqlFaults>();
+  if (const char* at = std::getenv(kKillVariable)) {
+    faults->Fail(std::strtoull(at, nullptr, 10), SqlFaults::Kind::kKill);
+  }
+  Random random(1);
+  Store store(holdfast::testing::FailOnDemand(MakeSqliteConnector(file, SystemClock()), faults),
+              SystemClock(), random);
+  HF_EXPECT_OK(Migrate({}, store, WithExtra(), kShortLock));
+}
+
+/// The next start after a kill: the schema is whole.
+void ExpectFinished(const std::string& file) {
+  Random random(2);
   Store store(MakeSqliteConnector(file, SystemClock()), SystemClock(), random);
-  // A short term, so that the successor of a killed one need not wait for long.
-  HF_EXPECT_OK(Migrate({}, store, WithExtra(), std::chrono::milliseconds(200)));
+  const Status finished = Migrate({}, store, WithExtra(), kShortLock);
+  ASSERT_TRUE(finished.ok()) << finished.error().ToString();
+  HF_EXPECT_OK(store.Write({}, [&](Session& session) -> Status {
+    HF_RETURN_IF_ERROR(session.Execute("INSERT INTO holdfast_extra (id) VALUES (1)"));
+    return {};
+  }));
 }
 
 TEST(MigrationsAcrossProcesses, ManyFirstStartsAtOnceAllSucceed) {
@@ -220,29 +239,39 @@ TEST(MigrationsAcrossProcesses, ManyFirstStartsAtOnceAllSucceed) {
   for (auto& child : children) EXPECT_EQ(child.Wait(), 0);
 }
 
+TEST(MigrationsAcrossProcesses, AStartKilledAtAStatementIsFinishedByTheNext) {
+  int killed = 0;
+  for (int n = 1;; n += 4) {
+    SCOPED_TRACE("statement " + std::to_string(n));
+    const TempFolder folder(TempFolder::Place::kMemory);
+    const std::string file = folder.path() / "catalog.db";
+    auto child = RunTestInChild("MigrationsChild.DISABLED_OpensTheCatalog",
+                                {std::string(kFileVariable) + "=" + file,
+                                 std::string(kKillVariable) + "=" + std::to_string(n)});
+    const int ended = child.Wait();
+    ExpectFinished(file);
+    if (HasFatalFailure()) return;
+    if (ended == 0) break;
+    ASSERT_EQ(ended, -SIGKILL);
+    ++killed;
+  }
+  EXPECT_GT(killed, 10);
+}
+
 TEST(MigrationsAcrossProcesses, AStartKilledAtAnyMomentIsFinishedByTheNext) {
   Random random(7);
-  int killed = 0;
   for (int round = 0; round < 12; ++round) {
     const TempFolder folder(TempFolder::Place::kMemory);
     const std::string file = folder.path() / "catalog.db";
-    const std::vector<std::string> environment = {std::string(kFileVariable) + "=" + file};
-    auto child = RunTestInChild("MigrationsChild.DISABLED_OpensTheCatalog", environment);
+    auto child = RunTestInChild("MigrationsChild.DISABLED_OpensTheCatalog",
+                                {std::string(kFileVariable) + "=" + file});
     // From when the file is there, somewhere within the time that a whole start takes here.
     while (child.running() && !std::filesystem::exists(file)) std::this_thread::yield();
-    std::this_thread::sleep_for(std::chrono::microseconds(random.Between(0, 60'000)));
+    std::this_thread::sleep_for(std::chrono::microseconds(random.Between(0, 6'000)));
     child.Kill();
-    if (child.Wait() == -SIGKILL) ++killed;
-    Random own(static_cast<std::uint64_t>(round));
-    Store store(MakeSqliteConnector(file, SystemClock()), SystemClock(), own);
-    const Status finished = Migrate({}, store, WithExtra(), std::chrono::milliseconds(200));
-    ASSERT_TRUE(finished.ok()) << finished.error().ToString();
-    HF_EXPECT_OK(store.Write({}, [&](Session& session) -> Status {
-      HF_RETURN_IF_ERROR(session.Execute("INSERT INTO holdfast_extra (id) VALUES (1)"));
-      return {};
-    }));
+    ExpectFinished(file);
+    if (HasFatalFailure()) return;
   }
-  EXPECT_GT(killed, 0);
 }
 
 }  // namespace

@@ -18,7 +18,12 @@ Result<std::unique_ptr<Catalog>> OpenSqlCatalog(const CallContext& call,
                                                 std::unique_ptr<Connector> connector,
                                                 std::string url, Clock& clock, Random& random) {
   auto catalog = std::make_unique<SqlCatalog>(std::move(connector), std::move(url), clock, random);
-  HF_RETURN_IF_ERROR(Migrate(call, catalog->store(), CatalogMigrations()));
+  Status migrated = Migrate(call, catalog->store(), CatalogMigrations());
+  if (!migrated.ok()) {
+    Error error = std::move(migrated).error();
+    if (error.code() != ErrorCode::kUnavailable) return error;
+    return std::move(error).WithHint("Nothing was changed, try later.");
+  }
   return std::unique_ptr<Catalog>(std::move(catalog));
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 /// How long one statement waits for another process's write; then the transaction runs again.
 constexpr Duration kBusyWaitMax = std::chrono::seconds(2);
-constexpr Duration kBusyPause = std::chrono::milliseconds(5);
+constexpr Duration kBusyPause = std::chrono::milliseconds(1);
 
 struct CloseDatabase {
   void operator()(sqlite3* database) const noexcept { sqlite3_close_v2(database); }

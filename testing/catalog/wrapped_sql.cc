@@ -1,6 +1,8 @@
 #include "testing/catalog/wrapped_sql.h"
 
 #include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <array>
 #include <cctype>
@@ -126,6 +128,7 @@ class FaultyConnection final : public Connection {
     }
     SqlFaults::Kind kind;
     if (!faults_->Next(kind)) return statement();
+    if (kind == SqlFaults::Kind::kKill) ::kill(::getpid(), SIGKILL);
     if (kind == SqlFaults::Kind::kConflict) {
       // As after a deadlock: the server has rolled back.
       (void)inner_->Execute({}, "ROLLBACK", {});

@@ -28,6 +28,8 @@ class SqlFaults {
     kLostBefore,
     /// The connection ends after the statement took effect, its reply is lost.
     kLostAfter,
+    /// This process ends by kill -9 in place of the statement.
+    kKill,
   };
   enum class Span { kOnce, kFromThereOn };
 
