@@ -761,8 +761,8 @@ TEST_P(EngineContract, TheLastSettingsAreApplied) {
   as.finish_json = "{}";
   EXPECT_TRUE(engine().FinishCollection(call_, name, as).ok());
   EXPECT_EQ(Read(name).finish_json, "{}");
-  as.finish_json =
-      R"({"params":{"read_fan_out_factor":1},"strict_mode_config":{"enabled":true,"max_query_limit":50}})";
+  as.finish_json = R"({"params":{"read_fan_out_factor":1},)"
+                   R"("strict_mode_config":{"enabled":true,"max_query_limit":50}})";
   const Status finished = engine().FinishCollection(call_, name, as);
   ASSERT_TRUE(finished.ok()) << finished.error().ToString();
   ReadUntil(name, [&](const Collection& now) { return now.finish_json == as.finish_json; });

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
-#include <random>
 #include <set>
 #include <utility>
 
 #include "base/assert.h"
+#include "base/random.h"
 #include "model/json.h"
 #include "stream/byte_sink.h"
 #include "stream/tar_reader.h"
@@ -95,9 +95,9 @@ std::string PayloadPage(const ScriptedSegment& segment) {
 }
 
 Bytes Ballast(std::uint64_t bytes, std::uint64_t seed) {
-  std::mt19937_64 engine(seed);
+  Random random(seed);
   Bytes out;
-  while (out.size() < bytes) AppendU64(out, engine());
+  while (out.size() < bytes) AppendU64(out, random.Next());
   out.resize(bytes);
   return out;
 }

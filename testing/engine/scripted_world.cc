@@ -16,6 +16,8 @@ using qdrant::PointId;
 
 // Segments of a replica; points are spread over them by id.
 constexpr std::size_t kSegments = 2;
+// A log entry of a UUID with its version, at most.
+constexpr std::uint64_t kLogEntryBytes = 32;
 constexpr std::uint64_t kFirstPeer = 101;
 
 std::uint64_t HashOf(const PointId& id) {
@@ -249,6 +251,7 @@ void ScriptedEngine::World::Insert(SimReplica& replica, const PointId& id, std::
   ScriptedSegment& segment = replica.segments[HashOf(id) / 7 % replica.segments.size()];
   segment.log.push_back(
       {.id = id, .deleted = false, .offset = segment.next_offset++, .point_json = point_json});
+  replica.log_bytes += point_json.size() + kLogEntryBytes;
   replica.points[id] = std::move(point_json);
   replica.hidden.erase(id);
   ++replica.next_operation;

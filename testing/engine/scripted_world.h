@@ -31,6 +31,8 @@ struct SimReplica {
   std::set<qdrant::PointId> hidden;
   bool optimizing = false;
   std::vector<ScriptedSegment> segments;
+  /// Of all log entries ever made, as they lie in the segments.
+  std::uint64_t log_bytes = 0;
   std::uint64_t next_operation = 1;
   std::uint64_t queue = 0;
   std::uint64_t queue_step = 1;

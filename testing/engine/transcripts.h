@@ -1,4 +1,5 @@
 // Recorded exchanges of a real cluster (tests/data/README.md), for tests of what reads them.
+// For .cc files only.
 
 #pragma once
 

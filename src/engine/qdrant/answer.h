@@ -1,4 +1,5 @@
 // What a node answered, as a result or as an error that says what to do (reference 0.1).
+// For .cc files only.
 
 #pragma once
 

@@ -82,12 +82,11 @@ TEST(AnswerTest, WhatAnUploadIsRefusedForIsDamage) {
 TEST(AnswerTest, AChangeThatMayHaveHappenedIsNotSimplyTriedAgain) {
   EXPECT_EQ(CodeOf(500, "", Effect::kChange), ErrorCode::kAborted);
   EXPECT_EQ(CodeOf(408, "", Effect::kChange), ErrorCode::kDeadlineExceeded);
-  EXPECT_EQ(
-      CodeOf(
-          500,
-          R"({"status":{"error":"Service internal error: Waiting for consensus operation commit failed. Timeout set at: 10 seconds"}})",
-          Effect::kChange),
-      ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(CodeOf(500,
+                   R"({"status":{"error":"Service internal error: Waiting for consensus operation )"
+                   R"(commit failed. Timeout set at: 10 seconds"}})",
+                   Effect::kChange),
+            ErrorCode::kDeadlineExceeded);
   EXPECT_EQ(CodeOf(500, "", Effect::kRead), ErrorCode::kUnavailable);
   EXPECT_EQ(CodeOf(408, "", Effect::kRead), ErrorCode::kUnavailable);
   EXPECT_EQ(CodeOf(503, R"({"status":"already_in_progress","time":0.0})", Effect::kChange),

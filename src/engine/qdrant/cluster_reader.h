@@ -1,4 +1,4 @@
-// Reads what is there: topology, collections, health of replicas.
+// Reads what is there: topology, collections, health of replicas. For .cc files only.
 
 #pragma once
 

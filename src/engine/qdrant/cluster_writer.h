@@ -1,4 +1,5 @@
 // Changes the cluster: collections, shard keys, replicas, aliases, points. Nothing is sent twice.
+// For .cc files only.
 
 #pragma once
 

@@ -1,5 +1,5 @@
 // From the configuration that a server shows to the bodies that make the same collection again
-// (reference 2.3, 2.4). Pure.
+// (reference 2.3, 2.4). Pure. For .cc files only.
 
 #pragma once
 

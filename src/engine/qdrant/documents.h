@@ -1,5 +1,6 @@
 // What nodes say, as plain values: pure readers of the documents of Qdrant's REST API
 // (reference 1.1, 2.4, 2.7; transcripts). Members that are not known are ignored: newer servers.
+// For .cc files only.
 
 #pragma once
 

@@ -164,7 +164,8 @@ TEST(DocumentsTest, MergedTransfersAreNamedOnce) {
 
 // Shape of a real 1.18.3 node's `GET /telemetry?details_level=4`, cut to what is read.
 constexpr const char* kTelemetry = R"({"collections":{"collections":[{"id":"docs",
-  "config":{"params":{"vectors":{"size":8,"distance":"Cosine"}},"uuid":"6a1980bc-a08c-4ce4-abdf-2b8dcd2bf98c"},
+  "config":{"params":{"vectors":{"size":8,"distance":"Cosine"}},
+            "uuid":"6a1980bc-a08c-4ce4-abdf-2b8dcd2bf98c"},
   "shards":[
     {"id":0,"key":null,"local":null,"remote":[],"replicate_states":{"600":"Active"}},
     {"id":1,"key":null,"local":{"variant_name":"local shard","status":"yellow",

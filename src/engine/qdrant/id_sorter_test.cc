@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <random>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/random.h"
 #include "testing/temp_folder.h"
 
 namespace holdfast::qdrant {
@@ -102,15 +102,16 @@ TEST_F(IdSorterTest, AnErrorOfTheVisitorEndsTheVisit) {
 // The same changes through many small runs in the file and through a map in memory.
 TEST_F(IdSorterTest, RunsInTheFileGiveWhatMemoryGives) {
   for (const std::size_t buffer : {80U, 400U, 4000U, 1U << 20}) {
-    std::mt19937_64 random(buffer);
+    Random random(buffer);
     IdSorter sorter(folder_.path().string(), buffer);
     std::map<std::pair<PointId, std::uint32_t>, bool> expected;
     for (int i = 0; i < 3000; ++i) {
-      const PointId id = random() % 2 == 0 ? Number(random() % 200)
-                                           : Uuid(static_cast<std::uint8_t>(random() % 20),
-                                                  static_cast<std::uint8_t>(random() % 20));
-      const auto segment = static_cast<std::uint32_t>(random() % 3);
-      const bool live = random() % 3 != 0;
+      const PointId id = random.Next() % 2 == 0
+                             ? Number(random.Next() % 200)
+                             : Uuid(static_cast<std::uint8_t>(random.Next() % 20),
+                                    static_cast<std::uint8_t>(random.Next() % 20));
+      const auto segment = static_cast<std::uint32_t>(random.Next() % 3);
+      const bool live = random.Next() % 3 != 0;
       ASSERT_TRUE((live ? sorter.AddLive(segment, id, 0) : sorter.AddDeleted(segment, id)).ok());
       expected[{id, segment}] = live;
     }

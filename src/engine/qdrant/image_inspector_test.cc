@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/qdrant/stored_snapshot.h"
+#include "model/json.h"
 #include "stream/tar_reader.h"
 #include "stream/tar_writer.h"
 #include "testing/paths.h"
@@ -22,11 +24,23 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Bytes ReadFixture(const std::string& name) {
-  std::ifstream file(testing::SourceDir() / "tests" / "data" / name, std::ios::binary);
-  EXPECT_TRUE(file.good()) << name;
+/// `path` from the root of the tree.
+Bytes ReadFile(const std::string& path) {
+  std::ifstream file(testing::SourceDir() / path, std::ios::binary);
+  EXPECT_TRUE(file.good()) << path;
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   return ToBytes(AsBytes(text));
+}
+
+Bytes ReadFixture(const std::string& name) { return ReadFile("tests/data/" + name); }
+
+/// A stored shard snapshot as a streamed one.
+Bytes Unpacked(const std::string& path) {
+  BytesSink out(std::size_t{1} << 26);
+  const auto unpacker = NewStoredSnapshotUnpacker({}, out);
+  EXPECT_TRUE(unpacker->Write({}, ReadFile(path)).ok());
+  EXPECT_TRUE(unpacker->Finish({}).ok());
+  return out.Take();
 }
 
 struct Entry {
@@ -85,8 +99,7 @@ class ImageInspectorTest : public ::testing::Test {
     for (std::size_t at = 0; at < tar.size(); at += slice) {
       HF_RETURN_IF_ERROR(reader.Write({}, tar.subspan(at, std::min(slice, tar.size() - at))));
     }
-    HF_TRY(const TarEnd end, reader.Finish());
-    static_cast<void>(end);
+    HF_RETURN_IF_ERROR(reader.Finish());
     return inspector_->Finish({});
   }
 
@@ -111,39 +124,60 @@ class ImageInspectorTest : public ::testing::Test {
   std::unique_ptr<ImageInspector> inspector_;
 };
 
-// Counts are those of the live cluster when the fixtures were taken (tests/data/README.md), and of
-// qdrant_edge, which tests/engine/edge_counts.py asks.
-TEST_F(ImageInspectorTest, FixturesHaveTheIdsThatTheServerCounted) {
-  struct Case {
-    const char* fixture;
-    std::uint64_t points;
-    std::uint64_t peer;
-    const char* layout;
-  };
-  const Case cases[] = {
-      {"shard-stream.tar", 1014, 6106786298590253,
-       R"({"sparse":[],"vectors":{"":{"datatype":"float32","distance":"Cosine","multivector":null,"size":64}}})"},
-      {"shard-hybrid.tar", 265, 1897234352268713,
-       R"({"sparse":["bm25"],"vectors":{"colbert":{"datatype":"float32","distance":"Cosine","multivector":"max_sim","size":4},"img":{"datatype":"float16","distance":"Euclid","multivector":null,"size":8},"text":{"datatype":"float32","distance":"Cosine","multivector":null,"size":16}}})"},
-      {"shard-empty.tar", 0, 6106786298590253,
-       R"({"sparse":[],"vectors":{"":{"datatype":"float32","distance":"Dot","multivector":null,"size":8}}})"},
-  };
-  for (const Case& expected : cases) {
+// Points as qdrant_edge counts them (tests/engine/test_image_points.py), which are those that the
+// live cluster counted when the images were taken.
+TEST_F(ImageInspectorTest, RecordedImagesHaveTheIdsThatTheEngineCounts) {
+  std::ifstream table(testing::SourceDir() / "tests/engine/data/image_points.json");
+  const json::Json points_of = json::Json::parse(table);
+  ASSERT_EQ(points_of.size(), 5U);
+  for (const auto& [image, points] : points_of.items()) {
+    const Bytes tar = image.ends_with("regular.tar") ? Unpacked(image) : ReadFile(image);
     for (const std::size_t slice : {std::size_t{7}, std::size_t{512}, std::size_t{1} << 20}) {
-      SCOPED_TRACE(std::string(expected.fixture) + " in slices of " + std::to_string(slice));
-      const Result<ImageFacts> facts = Inspect(ReadFixture(expected.fixture), slice);
+      SCOPED_TRACE(image + " in slices of " + std::to_string(slice));
+      const Result<ImageFacts> facts = Inspect(tar, slice);
       ASSERT_TRUE(facts.ok()) << facts.error().ToString();
       EXPECT_EQ(facts->segments, 2U);
-      EXPECT_EQ(facts->peer, PeerId(expected.peer));
-      EXPECT_EQ(facts->layout_json, expected.layout);
       ASSERT_TRUE(facts->live_points.has_value());
-      EXPECT_EQ(*facts->live_points, expected.points);
+      EXPECT_EQ(*facts->live_points, points.get<std::uint64_t>());
       const std::vector<std::string> ids = Ids();
-      EXPECT_EQ(ids.size(), expected.points);
-      EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), expected.points);
+      EXPECT_EQ(ids.size(), *facts->live_points);
+      EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), ids.size());
       EXPECT_TRUE(std::filesystem::is_empty(folder_.path())) << "temporary files are unlinked";
     }
   }
+}
+
+TEST_F(ImageInspectorTest, IdsComeInTheOrderOfAScrollOfTheReplica) {
+  ASSERT_TRUE(Inspect(ReadFile("tests/engine/data/shard-optimized.tar")).ok());
+  std::ifstream lines(testing::SourceDir() / "tests/engine/data/shard-optimized.ids");
+  std::vector<std::string> scrolled;
+  for (std::string line; std::getline(lines, line);) scrolled.push_back(line);
+  EXPECT_EQ(Ids(), scrolled);
+}
+
+TEST_F(ImageInspectorTest, LayoutAndPeerAreThoseOfTheReplica) {
+  const Result<ImageFacts> plain = Inspect(ReadFixture("shard-stream.tar"));
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(plain->peer, PeerId(6106786298590253));
+  EXPECT_EQ(plain->layout_json,
+            R"({"sparse":[],"vectors":{"":{"datatype":"float32","distance":"Cosine",)"
+            R"("multivector":null,"size":64}}})");
+  const Result<ImageFacts> hybrid = Inspect(ReadFixture("shard-hybrid.tar"));
+  ASSERT_TRUE(hybrid.ok());
+  EXPECT_EQ(hybrid->peer, PeerId(1897234352268713));
+  EXPECT_THAT(hybrid->layout_json, HasSubstr(R"("sparse":["bm25"])"));
+  EXPECT_THAT(hybrid->layout_json, HasSubstr(R"("multivector":"max_sim")"));
+  EXPECT_THAT(hybrid->layout_json, HasSubstr(R"("datatype":"float16")"));
+}
+
+TEST_F(ImageInspectorTest, AStandaloneServersImageGetsTheNameItIsKnownBy) {
+  inspector_ = NewImageInspector(folder_.path().string(), PeerId(0));
+  TarReader reader(*inspector_);
+  ASSERT_TRUE(reader.Write({}, ReadFixture("shard-empty.tar")).ok());
+  ASSERT_TRUE(reader.Finish().ok());
+  const Result<ImageFacts> facts = inspector_->Finish({});
+  ASSERT_TRUE(facts.ok());
+  EXPECT_EQ(facts->peer, PeerId(0));
 }
 
 TEST_F(ImageInspectorTest, TheSilentlyShortFixtureIsNotComplete) {

@@ -67,9 +67,10 @@ TEST(LayoutTest, CollectionsWithoutDenseVectorsHaveALayout) {
 }
 
 TEST(LayoutTest, EveryDifferenceIsNamed) {
-  const std::string problem = Problem(
-      Segment(R"({"a":{"size":64,"distance":"Cosine"},"b":{"size":4,"distance":"Dot"}})"),
-      R"({"vectors":{"a":{"size":32,"distance":"Dot","datatype":"uint8"},"c":{"size":4,"distance":"Dot"}},
+  const std::string problem =
+      Problem(Segment(R"({"a":{"size":64,"distance":"Cosine"},"b":{"size":4,"distance":"Dot"}})"),
+              R"({"vectors":{"a":{"size":32,"distance":"Dot","datatype":"uint8"},
+          "c":{"size":4,"distance":"Dot"}},
           "sparse_vectors":{"s":{}}})");
   EXPECT_THAT(problem, HasSubstr("size of vector 'a' is 64 in the image and 32 in the collection"));
   EXPECT_THAT(problem, HasSubstr("distance of vector 'a' is \"Cosine\" in the image"));

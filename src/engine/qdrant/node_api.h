@@ -1,4 +1,4 @@
-// Requests to single nodes: keys, timeouts, answers.
+// Requests to single nodes: keys, timeouts, answers. For .cc files only.
 
 #pragma once
 

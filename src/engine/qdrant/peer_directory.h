@@ -1,5 +1,5 @@
 // Which address answers as which peer. Qdrant has no registry of REST addresses (reference 1.1), so
-// they are guessed and every guess is proven by asking.
+// they are guessed and every guess is proven by asking. For .cc files only.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-// Reads points: from one replica alone, and questions to the whole collection.
+// Reads points: from one replica alone, and questions to the whole collection. For .cc files only.
 
 #pragma once
 

@@ -203,7 +203,8 @@ TEST_F(QdrantEngineTest, AStandaloneServerIsAClusterOfOnePeer) {
   node_.OnResult("GET", "/cluster", R"({"status":"disabled"})");
   node_.OnResult("GET", "/telemetry",
                  R"({"collections":{"collections":[{"id":"docs","config":{"params":{"vectors":{}},
-                     "uuid":"u"},"shards":[{"id":0,"local":{"status":"green","optimizations":{"log":[]}},
+                     "uuid":"u"},"shards":[{"id":0,
+                     "local":{"status":"green","optimizations":{"log":[]}},
                      "replicate_states":{"0":"Active"}}]}]}})");
   node_.OnResult("GET", "/aliases", R"({"aliases":[]})");
   node_.OnResult("GET", "/collections/docs/cluster",
@@ -380,10 +381,10 @@ TEST_F(QdrantEngineTest, SilenceBeforeTheFirstByteEndsTheStreamUnlessTheQueueFal
   // 3, 2, 1, 1, ...: the queue stands still with the fourth look.
   node_.On("GET", "/telemetry", [&](const TestRequest&, TestConnection& connection) {
     const int length = std::max(1, 3 - looks++);
-    connection.Reply(
-        200,
-        R"({"result":{"collections":{"collections":[{"id":"docs","shards":[{"id":0,"local":{"update_queue":{"length":)" +
-            std::to_string(length) + R"(}}}]}]}}})");
+    connection.Reply(200,
+                     R"({"result":{"collections":{"collections":[{"id":"docs","shards":[{"id":0,)"
+                     R"("local":{"update_queue":{"length":)" +
+                         std::to_string(length) + R"(}}}]}]}}})");
   });
   const Error error = StreamFails(Open(), {.first_byte = 100ms, .between_bytes = 100ms});
   EXPECT_EQ(error.code(), ErrorCode::kUnavailable);
@@ -551,7 +552,8 @@ TEST_F(QdrantEngineTest, AQuantizationOfTheTargetsOwnIsTakenOffAgain) {
                      "quantization_config":{"scalar":{"type":"int8"}}}}]}})");
   Collection as;
   as.create_json =
-      R"({"vectors":{},"replication_factor":3,"write_consistency_factor":2,"quantization_config":null})";
+      R"({"vectors":{},"replication_factor":3,"write_consistency_factor":2,
+          "quantization_config":null})";
   const Status created = Open().CreateCollection(kCall, "new", as, 1);
   ASSERT_TRUE(created.ok()) << created.error().ToString();
   const Json body = Json::parse(node_.Requests("PUT", "/collections/new").front().body);
@@ -565,9 +567,9 @@ TEST_F(QdrantEngineTest, AQuantizationOfTheTargetsOwnIsTakenOffAgain) {
 
 TEST_F(QdrantEngineTest, AChangeThatTimesOutIsNotRepeated) {
   node_.OnResult("GET", "/aliases", R"({"aliases":[]})");
-  node_.On(
-      "PUT", "/collections/new", 500,
-      R"({"status":{"error":"Service internal error: Waiting for consensus operation commit failed. Timeout set at: 60 seconds"}})");
+  node_.On("PUT", "/collections/new", 500,
+           R"({"status":{"error":"Service internal error: Waiting for consensus operation )"
+           R"(commit failed. Timeout set at: 60 seconds"}})");
   Collection as;
   as.create_json = R"({"vectors":{}})";
   const Status created = Open().CreateCollection(kCall, "new", as, 1);

@@ -1,4 +1,4 @@
-// Takes shards: streams, and snapshots that nodes store.
+// Takes shards: streams, and snapshots that nodes store. For .cc files only.
 
 #pragma once
 
