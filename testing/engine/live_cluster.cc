@@ -21,7 +21,7 @@ std::string Variable(const char* name) {
 }  // namespace
 
 std::unique_ptr<LiveCluster> LiveCluster::StartSandbox(std::string& why_not) {
-  return StartWith(std::unique_ptr<LiveCluster>(new LiveCluster("holdfast_sandbox", 0)),
+  return StartWith(std::unique_ptr<LiveCluster>(new LiveCluster("holdfast_sandbox")),
                    "--nodes 3 --json", why_not);
 }
 
@@ -31,7 +31,7 @@ std::unique_ptr<LiveCluster> LiveCluster::StartReal(std::string& why_not) {
     why_not = "HOLDFAST_TEST_QDRANT does not name a Qdrant server";
     return nullptr;
   }
-  return StartWith(std::unique_ptr<LiveCluster>(new LiveCluster("holdfast_sandbox.realcluster", 1)),
+  return StartWith(std::unique_ptr<LiveCluster>(new LiveCluster("holdfast_sandbox.realcluster")),
                    "--binary '" + program + "' --layout addresses", why_not);
 }
 
@@ -53,6 +53,7 @@ std::unique_ptr<LiveCluster> LiveCluster::StartWith(std::unique_ptr<LiveCluster>
   HF_ASSERT(said.ok());
   for (const json::Json& node : said->at("nodes")) {
     cluster->urls_.push_back(node.at("url").get<std::string>());
+    cluster->numbers_.push_back(node.at("node").get<int>());
   }
   return cluster;
 }
@@ -79,7 +80,7 @@ bool LiveCluster::Run(const std::string& command, std::string& output) const {
 
 std::string LiveCluster::NumberOf(const std::string& url) const {
   for (std::size_t i = 0; i < urls_.size(); ++i) {
-    if (urls_[i] == url) return std::to_string(first_number_ + static_cast<int>(i));
+    if (urls_[i] == url) return std::to_string(numbers_[i]);
   }
   HF_ASSERT(false);
 }

@@ -29,8 +29,7 @@ class LiveCluster {
   void Start(const std::string& url);
 
  private:
-  LiveCluster(std::string module, int first_number)
-      : module_(std::move(module)), first_number_(first_number) {}
+  explicit LiveCluster(std::string module) : module_(std::move(module)) {}
 
   static std::unique_ptr<LiveCluster> StartWith(std::unique_ptr<LiveCluster> cluster,
                                                 const std::string& arguments, std::string& why_not);
@@ -40,10 +39,10 @@ class LiveCluster {
 
   TempFolder folder_;
   const std::string module_;
-  /// The sandbox counts its nodes from 0, the real cluster from 1.
-  const int first_number_;
   bool up_ = false;
   std::vector<std::string> urls_;
+  /// What the commands call the nodes, in the order of urls_.
+  std::vector<int> numbers_;
 };
 
 }  // namespace holdfast::testing
