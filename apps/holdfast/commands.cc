@@ -381,14 +381,14 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
 }
 
 void PrintRestorePlan(Output& output, const RestorePlan& plan) {
-  Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "SIZE", "ALIASES"}};
+  Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "ALIASES"}};
   for (const CollectionPlan& collection : plan.collections) {
     for (const ShardPlacement& placement : collection.shards) {
       std::vector<std::string> peers;
       for (const PeerId peer : placement.peers) peers.push_back(std::to_string(peer.value()));
       table.push_back({collection.source, collection.target,
                        std::to_string(placement.shard.value()), Join(peers),
-                       FormatSize(collection.tar_bytes), Join(collection.aliases)});
+                       Join(collection.aliases)});
     }
   }
   output.PrintTable(table);

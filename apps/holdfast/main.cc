@@ -22,7 +22,7 @@ class SignalStop {
     for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals_, signal);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
-    thread_ = std::thread([this] { Wait(); });
+    thread_ = std::jthread([this] { Wait(); });
   }
   ~SignalStop() {
     done_ = true;
@@ -54,7 +54,7 @@ class SignalStop {
   std::stop_source source_;
   std::atomic<int> signal_{0};
   std::atomic<bool> done_{false};
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 int Fail(Output& output, const Error& error, int signal) {

@@ -244,14 +244,25 @@ Status RestoreOp::Build(StepContext& context, const CollectionPlan& plan,
                         const CollectionRecord& record) {
   const CallContext& call = context.call();
   HF_RETURN_IF_ERROR(Create(context, call, plan, record));
+  // Before the images, or every restored segment builds them anew (reference 2.6). Where the server
+  // put a shard's only replica on a dead peer that fails, until images have made other replicas.
+  std::vector<PayloadIndex> later;
   for (const PayloadIndex& index : record.collection.indexes) {
-    HF_RETURN_IF_ERROR(parts_.engine.CreateIndex(call, plan.target, index));
+    const Status made = parts_.engine.CreateIndex(call, plan.target, index);
+    if (made.ok()) continue;
+    HF_RETURN_IF_ERROR(parts_.clock.Check(call));
+    if (made.error().code() == ErrorCode::kPermissionDenied) return made;
+    later.push_back(index);
   }
   HF_RETURN_IF_ERROR(CheckShards(call, plan, record));
   // From here on no call that changes the collection's shape: it would wait behind the sending and
   // everything else behind it (reference 3.6).
   HF_RETURN_IF_ERROR(SendImages(context, plan, record));
-  return DropUnplanned(call, plan);
+  HF_RETURN_IF_ERROR(DropUnplanned(call, plan));
+  for (const PayloadIndex& index : later) {
+    HF_RETURN_IF_ERROR(parts_.engine.CreateIndex(call, plan.target, index));
+  }
+  return {};
 }
 
 Status RestoreOp::Create(StepContext& context, const CallContext& call, const CollectionPlan& plan,
@@ -295,13 +306,18 @@ Status RestoreOp::CreateKeys(const CallContext& call, const CollectionPlan& plan
       HF_RETURN_IF_ERROR(parts_.engine.CreateCollection(call, plan.target, record.collection,
                                                         plan.replication_factor));
     }
+    // Named, because the server would place on dead peers too (measured 18).
+    std::set<PeerId> peers;
+    for (const ShardPlacement& placement : plan.shards) {
+      peers.insert(placement.peers.begin(), placement.peers.end());
+    }
     for (const KeyStep& step : plan.keys) {
       HF_RETURN_IF_ERROR(parts_.engine.CreateShardKey(
           call, plan.target,
           {.key = step.key,
            .shards = step.shards,
            .replication_factor = step.filler ? 1 : plan.replication_factor,
-           .placement = {}}));
+           .placement = {peers.begin(), peers.end()}}));
     }
   }
   for (const KeyStep& step : plan.keys) {
