@@ -150,7 +150,9 @@ class Layers:
 
     def owner(self, path):
         """(row or None, is_test) of a file; None for testing/ files that belong to no module."""
-        is_test = path.name.endswith("_test.cc") or re.fullmatch(r"test_.*\.h", path.name) is not None
+        is_test = (
+            path.name.endswith("_test.cc") or re.fullmatch(r"test_.*\.h", path.name) is not None
+        )
         top, second = path.parts[0], path.parts[1]
         if top == "src":
             return self.modules.get(second), is_test

@@ -39,18 +39,21 @@ RULES = [
         r"\bsleep_(for|until)\s*\(|\b(sleep|usleep|nanosleep)\s*\(",
         "wait through Clock (base/clock.h) with the stop token of the CallContext",
         home=("src/base/clock.cc",),
+        tests=False,  # Those that run servers and threads poll for them; none asserts a time.
     ),
     Rule(
         "rand",
         r"\bs?rand\s*\(|\bdrand48\s*\(|\bmt19937",
         "take a Random (base/random.h); secrets and ids take SecureRandom",
         home=("src/base/random",),
+        tests=False,
     ),
     Rule(
         "random-device",
         r"\brandom_device\b",
         "take SecureRandom (stream/crypto.h)",
         home=("src/stream/",),
+        tests=False,
     ),
     Rule(
         "detach",
