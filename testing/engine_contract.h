@@ -40,7 +40,10 @@ class EngineContract : public ::testing::TestWithParam<EngineUnderTest> {
   }
 
   void TearDown() override {
-    for (const std::string& name : made_) EXPECT_TRUE(engine().DropCollection(call_, name).ok());
+    for (const std::string& name : made_) {
+      const Status dropped = engine().DropCollection(call_, name);
+      EXPECT_TRUE(dropped.ok()) << dropped.error().ToString();
+    }
   }
 
   Engine& engine() { return harness_->engine(); }
@@ -800,8 +803,12 @@ TEST_P(EngineContract, ADeadPeerIsShownAndTheRestIsServed) {
   }
 
   harness_->StartPeer(dead);
+  const auto again = engine().ReadTopology(call_);
+  ASSERT_TRUE(again.ok());
+  EXPECT_TRUE(again->FindPeer(dead)->answers) << again->FindPeer(dead)->trouble;
   ReadActive(name);
-  EXPECT_TRUE(engine().ReadHealth(call_, Replicas(before).front()).ok());
+  const auto health = engine().ReadHealth(call_, Replicas(before).front());
+  EXPECT_TRUE(health.ok()) << health.error().ToString();
 }
 
 /// Names of parameters for INSTANTIATE_TEST_SUITE_P.

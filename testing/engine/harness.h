@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,8 @@ struct EngineUnderTest {
   /// Nothing, with the reason, when it cannot be had on this machine: the tests are skipped then.
   std::function<std::unique_ptr<EngineHarness>(std::string& why_not)> make;
 };
+
+inline void PrintTo(const EngineUnderTest& engine, std::ostream* out) { *out << engine.name; }
 
 /// The scripted engine on time of its own.
 std::unique_ptr<EngineHarness> MakeScriptedHarness(std::string& why_not);

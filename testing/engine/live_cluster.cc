@@ -32,7 +32,7 @@ std::unique_ptr<LiveCluster> LiveCluster::StartReal(std::string& why_not) {
     return nullptr;
   }
   return StartWith(std::unique_ptr<LiveCluster>(new LiveCluster("holdfast_sandbox.realcluster")),
-                   "--binary '" + program + "' --layout addresses", why_not);
+                   "--binary '" + program + "' --layout addresses --json", why_not);
 }
 
 std::unique_ptr<LiveCluster> LiveCluster::StartWith(std::unique_ptr<LiveCluster> cluster,
@@ -50,7 +50,10 @@ std::unique_ptr<LiveCluster> LiveCluster::StartWith(std::unique_ptr<LiveCluster>
   }
   cluster->up_ = true;
   const auto said = json::Parse(output, "what the cluster said");
-  HF_ASSERT(said.ok());
+  if (!said.ok() || !said->contains("nodes")) {
+    why_not = "the cluster says what nobody understands: " + output;
+    return nullptr;
+  }
   for (const json::Json& node : said->at("nodes")) {
     cluster->urls_.push_back(node.at("url").get<std::string>());
     cluster->numbers_.push_back(node.at("node").get<int>());

@@ -21,6 +21,7 @@ struct Meaning {
 };
 constexpr std::array kMeanings = {
     Meaning{"is not a local or queue proxy shard", ErrorCode::kNotFound},
+    Meaning{"is not a local shard", ErrorCode::kNotFound},
     Meaning{"Local shard ", ErrorCode::kNotFound},
     Meaning{"Checksum mismatch", ErrorCode::kDataLoss},
     Meaning{"checksum mismatch", ErrorCode::kDataLoss},

@@ -116,7 +116,7 @@ Status QdrantClusterWriter::CreateCollection(const CallContext& call, const std:
   if (consistency.is_number() && replicas.is_number() && consistency > replicas) {
     body["write_consistency_factor"] = replicas;
   }
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   // An alias of this name would be found by every later call instead.
   HF_TRY(const Json aliases, api_.Get(call, url / "aliases", Right::kManage));
   HF_TRY(const auto targets, ReadAliases(aliases));
@@ -134,7 +134,7 @@ Status QdrantClusterWriter::CreateCollection(const CallContext& call, const std:
 Status QdrantClusterWriter::DisableForeignQuantization(const CallContext& call,
                                                        const std::string& name, const Json& body) {
   if (!Member(body, "quantization_config").is_null()) return {};
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   HF_TRY(const Json telemetry,
          api_.Get(call, (url / "telemetry").With("details_level", "2"), Right::kManage));
   HF_TRY(const auto configs, ReadConfigs(telemetry));
@@ -148,7 +148,7 @@ Status QdrantClusterWriter::DisableForeignQuantization(const CallContext& call,
 
 Status QdrantClusterWriter::DropCollection(const CallContext& call, const std::string& name) {
   const std::string doing = "drop collection '" + name + "'";
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   const Result<Json> dropped =
       Change(call, HttpMethod::kDelete, CollectionUrl(url, name), Json(), doing);
   if (!dropped.ok() && dropped.error().code() != ErrorCode::kNotFound) return dropped.error();
@@ -163,7 +163,7 @@ Status QdrantClusterWriter::CreateShardKey(const CallContext& call, const std::s
                                            const ShardKeySpec& spec) {
   const std::string doing =
       "create shard key " + FormatShardKey(spec.key) + " of '" + collection + "'";
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   HF_TRY(const bool there, HasKey(call, url, collection, spec.key));
   if (there) return Error(ErrorCode::kAlreadyExists, doing + ": it exists already");
   Json body = {{"shard_key", ShardKeyJson(spec.key)},
@@ -184,7 +184,7 @@ Status QdrantClusterWriter::CreateShardKey(const CallContext& call, const std::s
 Status QdrantClusterWriter::DropShardKey(const CallContext& call, const std::string& collection,
                                          const ShardKey& key) {
   const std::string doing = "drop shard key " + FormatShardKey(key) + " of '" + collection + "'";
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   HF_TRY(const bool there, HasKey(call, url, collection, key));
   if (there) {
     HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPost,
@@ -205,7 +205,7 @@ Status QdrantClusterWriter::CreateIndex(const CallContext& call, const std::stri
   if (!schema.ok()) {
     return std::move(schema).error().While(doing).As(ErrorCode::kInvalidArgument);
   }
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   HF_RETURN_IF_ERROR(Change(
       call, HttpMethod::kPut, (CollectionUrl(url, collection) / "index").With("wait", "true"),
       Json{{"field_name", index.field}, {"field_schema", *std::move(schema)}}, doing));
@@ -254,7 +254,7 @@ Status QdrantClusterWriter::SendShard(const CallContext& call, const ReplicaRef&
 }
 
 Status QdrantClusterWriter::DropReplica(const CallContext& call, const ReplicaRef& replica) {
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   HF_RETURN_IF_ERROR(
       Change(call, HttpMethod::kPost, CollectionUrl(url, replica.collection) / "cluster",
              Json{{"drop_replica",
@@ -267,7 +267,7 @@ Status QdrantClusterWriter::DeletePoints(const CallContext& call, const std::str
                                          const std::optional<ShardKey>& key,
                                          const std::vector<std::string>& ids) {
   const std::string doing = "delete points of '" + collection + "'";
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   const Url target = (CollectionUrl(url, collection) / "points" / "delete").With("wait", "true");
   for (std::size_t at = 0; at < ids.size(); at += kDeletesAtOnce) {
     Json points = Json::array();
@@ -290,7 +290,7 @@ Status QdrantClusterWriter::DeletePoints(const CallContext& call, const std::str
 Status QdrantClusterWriter::SwitchAliases(const CallContext& call,
                                           const std::vector<AliasMove>& moves) {
   if (moves.empty()) return {};
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   // The server checks action by action and keeps those before a bad one: all are checked before.
   HF_TRY(const Json collections, api_.Get(call, url / "collections", Right::kManage));
   HF_TRY(const std::vector<std::string> names, ReadCollectionNames(collections));
@@ -319,7 +319,7 @@ Status QdrantClusterWriter::FinishCollection(const CallContext& call, const std:
   Result<Json> body = json::Parse(as.finish_json, "the recorded settings");
   if (!body.ok()) return std::move(body).error().While(doing).As(ErrorCode::kInvalidArgument);
   if (body->empty()) return {};
-  HF_TRY(const Url url, directory_.AnyUrl(call));
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
   HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPatch, CollectionUrl(url, name), *body, doing));
   return {};
 }

@@ -163,7 +163,11 @@ Result<NodeView> ReadNodeView(const Json& result) {
   Reader in(result, "the cluster's state");
   view.distributed = true;
   view.peer = PeerId(in.Number("peer_id"));
-  view.commit = NumberOr(Member(in.At("raft_info"), "commit"), 0);
+  const Json& raft = in.At("raft_info");
+  view.commit = NumberOr(Member(raft, "commit"), 0);
+  if (const Json& leader = Member(raft, "leader"); leader.is_number_unsigned()) {
+    view.leader = PeerId(leader.get<std::uint64_t>());
+  }
   if (const Status read = in.status(); !read.ok()) return Malformed(read.error());
   for (const auto& [id, peer] : in.At("peers").items()) {
     HF_TRY(const PeerId parsed, PeerIdFrom(id));

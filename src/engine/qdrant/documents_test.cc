@@ -36,6 +36,7 @@ TEST(DocumentsTest, ANodeTellsWhoItIsAndWhomItKnows) {
   EXPECT_TRUE(view->distributed);
   EXPECT_EQ(view->peer, kFirst);
   EXPECT_EQ(view->commit, 9U);
+  EXPECT_EQ(view->leader, kFirst);
   EXPECT_EQ(view->p2p_uris, (std::map<PeerId, std::string>{{kSecond, "http://127.0.0.1:21015/"},
                                                            {kThird, "http://127.0.0.1:21025/"},
                                                            {kFirst, "http://127.0.0.1:21005/"}}));

@@ -279,4 +279,15 @@ Result<Url> PeerDirectory::AnyUrl(const CallContext& call) {
   return Error(ErrorCode::kUnavailable, "no address of the cluster answers");
 }
 
+Result<Url> PeerDirectory::LeaderUrl(const CallContext& call) {
+  HF_TRY(Url any, AnyUrl(call));
+  const Result<NodeView> view = AskNode(call, any);
+  if (view.ok() && view->leader && *view->leader != view->peer) {
+    Result<Url> leader = UrlOf(call, *view->leader);
+    if (leader.ok()) return leader;
+  }
+  HF_RETURN_IF_ERROR(api_.clock().Check(call));
+  return any;
+}
+
 }  // namespace holdfast::qdrant

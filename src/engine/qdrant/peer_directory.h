@@ -64,6 +64,11 @@ class PeerDirectory {
   /// Of some peer that answers; the same one as long as it does.
   Result<Url> AnyUrl(const CallContext& call);
 
+  /// Of the peer that leads the cluster's consensus when it answers, else of some peer. Changes go
+  /// there: one that another peer forwards while leaders change is lost, which takes the whole
+  /// timeout to notice (run: right after a node was killed and started again).
+  Result<Url> LeaderUrl(const CallContext& call);
+
   /// True when what was found last is a stand-alone server.
   bool standalone();
 

@@ -1,5 +1,6 @@
 #include "engine/qdrant/shard_source.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -220,15 +221,19 @@ Result<std::vector<StoredSnapshot>> QdrantShardSource::ListSnapshots(
   HF_TRY(const Url url, directory_.UrlOf(call, peer));
   HF_TRY(const Json cluster, api_.Get(call, url / "collections" / collection / "cluster"));
   HF_TRY(const PeerCollectionView view, ReadPeerCollectionView(cluster));
-  // A replica that has left the node may have left its snapshots: all shards are asked for.
+  // Only local shards can be asked for; what a replica left behind when it went, the server does
+  // not tell (run on 1.18.3: 400).
   std::vector<std::optional<ShardId>> stores = {std::nullopt};
-  for (const ShardView& shard : view.view.shards) stores.emplace_back(shard.id);
+  for (const ShardView& shard : view.view.shards) {
+    const bool local = std::ranges::any_of(shard.replicas, &ReplicaView::is_local);
+    if (local) stores.emplace_back(shard.id);
+  }
   std::vector<std::vector<StoredSnapshot>> lists(stores.size());
   HF_RETURN_IF_ERROR(
       ForEach(call, stores.size(), [&](const CallContext& inner, std::size_t i) -> Status {
         const Result<Json> list =
             api_.Get(inner, StoreUrl(url, collection, stores[i]), Right::kRead);
-        // A shard key that was dropped meanwhile took its shards along.
+        // The replica, or its shard key, was dropped meanwhile.
         if (!list.ok() && list.error().code() == ErrorCode::kNotFound && stores[i]) return {};
         if (!list.ok()) return list.error();
         if (!list->is_array()) return {};
