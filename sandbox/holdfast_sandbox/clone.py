@@ -60,9 +60,14 @@ def copy_file(source, target):
 
 
 def clone_tree(source, target):
-    """Clones a folder into a new one; immutable files become hard links."""
+    """Clones a folder into a new one; immutable files become hard links.
+
+    `tmp-open-N` is a WAL file that a thread of the engine prepares, empty and about to be renamed.
+    """
     os.makedirs(target)
     for entry in os.scandir(source):
+        if entry.name.startswith("tmp-open-"):
+            continue
         path = os.path.join(target, entry.name)
         if entry.is_dir(follow_symlinks=False):
             clone_tree(entry.path, path)

@@ -5,6 +5,11 @@ from .rest_collections import create_shard_key, drop_shard_key
 from .transfers import METHODS
 
 
+NO_SUCH_OPERATION = errors.bad_json(
+    "data did not match any variant of untagged enum ClusterOperations", at_end=False
+)
+
+
 def _start_op(state, collection, args, sync):
     """A transfer as an operation of the log, or the server's refusal (reference 5, checks)."""
     current = state.resolve(collection.name)
@@ -18,18 +23,12 @@ def _start_op(state, collection, args, sync):
         if peer not in state.peers:
             raise errors.bad_request(f"Peer {peer} does not exist")
     if method not in METHODS:
-        raise errors.bad_json(
-            f"unknown variant `{method}`, expected one of {', '.join(f'`{m}`' for m in METHODS)}"
-        )
+        raise NO_SUCH_OPERATION
     if shard.replicas.get(source) not in ("Active", "ReshardingScaleDown"):
         raise errors.bad_request(f"Shard {shard_id} is not active on peer {source}")
     _check_conflicts(current, shard_id, source, target)
     if method == "resharding_stream_records":
         resharding.check_transfer(current, to_shard)
-    elif source == target:
-        raise errors.bad_request(f"Cannot transfer shard {shard_id} to the same peer {source}")
-    elif shard.replicas.get(target) == "Active":
-        raise errors.bad_request(f"Shard {shard_id} is already active on peer {target}")
     transfer = {
         "shard_id": shard_id,
         "source": source,
@@ -52,11 +51,21 @@ def _check_conflicts(collection, shard_id, source, target):
             raise errors.bad_request(text)
 
 
+def _check_peers(name, args):
+    """The validator of the request; a target that has the shard already is taken (run)."""
+    source = args["from_peer_id"]
+    if source == args["to_peer_id"] and args.get("to_shard_id") is None:
+        text = f'cannot transfer shard to itself, "to_peer_id" must be different than {source}'
+        raise errors.invalid(f'JSON body: [{name}.to_peer_id: {text} in "from_peer_id"]')
+
+
 async def move_shard(node, collection, args, timeout):
+    _check_peers("move_shard", args)
     await node.consensus.propose(lambda s: _start_op(s, collection, args, False), timeout)
 
 
 async def replicate_shard(node, collection, args, timeout):
+    _check_peers("replicate_shard", args)
     await node.consensus.propose(lambda s: _start_op(s, collection, args, True), timeout)
 
 

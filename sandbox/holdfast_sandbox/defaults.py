@@ -27,24 +27,17 @@ WAL = {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1}
 
 _FORBIDDEN = set('<>:"/\\|?*\0\x1f')
 _DISTANCES = ("Cosine", "Euclid", "Dot", "Manhattan")
-_KNOWN = {
-    "vectors", "sparse_vectors", "shard_number", "sharding_method", "replication_factor",
-    "write_consistency_factor", "on_disk_payload", "hnsw_config", "wal_config", "optimizers_config",
-    "optimizer_config", "quantization_config", "strict_mode_config", "metadata", "uuid",
-}  # fmt: skip
 
 
 def check_new_name(name):
     """Names at creation: 1 to 255 characters, none of the forbidden (reference 2.2)."""
     if not 1 <= len(name) <= 255:
-        raise errors.invalid(
-            f"path parameters: [name: value `{name}` invalid, must be from 1 to 255 characters]"
-        )
+        text = f'value "{name}" invalid, must be from 1 to 255 characters'
+        raise errors.invalid(f"path parameters: [collection_name: {text}]")
     bad = next((c for c in name if c in _FORBIDDEN), None)
     if bad is not None:
-        raise errors.invalid(
-            f'path parameters: [name: collection name cannot contain "{bad}" char]'
-        )
+        text = f'collection name cannot contain "{bad}" char'
+        raise errors.invalid(f"path parameters: [collection_name: {text}]")
 
 
 def _without_nulls(value):
@@ -54,30 +47,25 @@ def _without_nulls(value):
     return value
 
 
-def _check_vector(where, params):
-    size = params.get("size")
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise errors.bad_json(f"{where}: missing field `size`")
-    if not 1 <= size <= 65536:
-        raise errors.invalid(
-            f"JSON body: [{where}.size: value {size} invalid, must be from 1 to 65536]"
-        )
-    if params.get("distance") not in _DISTANCES:
-        raise errors.bad_json(
-            f"unknown variant `{params.get('distance')}`, "
-            f"expected one of {', '.join(f'`{d}`' for d in _DISTANCES)}"
-        )
+def _check_vector(params):
+    """The server tells all faults of vector parameters in one way (run)."""
+    size = params.get("size") if isinstance(params, dict) else None
+    good = isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= 65536
+    if not good or params.get("distance") not in _DISTANCES:
+        raise errors.bad_json("data did not match any variant of untagged enum VectorsConfig")
 
 
 def is_single(vectors):
     """Whether `vectors` is one unnamed vector rather than a map of names."""
-    return "size" in vectors and not isinstance(vectors["size"], dict)
+    return any(k in vectors and not isinstance(vectors[k], dict) for k in ("size", "distance"))
 
 
 def _vectors(body):
     vectors = _without_nulls(body.get("vectors") or {})
-    for name, params in ({"vectors": vectors} if is_single(vectors) else vectors).items():
-        _check_vector(name, params)
+    if not isinstance(vectors, dict):
+        raise errors.bad_json("data did not match any variant of untagged enum VectorsConfig")
+    for params in [vectors] if is_single(vectors) else vectors.values():
+        _check_vector(params)
     return vectors
 
 
@@ -85,9 +73,6 @@ def new_config(body, peer_count):
     """The configuration of a new collection, every value explicit, from a create request."""
     if not isinstance(body, dict):
         raise errors.bad_json("invalid type, expected struct CreateCollection")
-    unknown = set(body) - _KNOWN - {"init_from"}
-    if unknown:
-        raise errors.bad_json(f"unknown field `{sorted(unknown)[0]}`")
     custom = body.get("sharding_method") == "custom"
     params = {
         "vectors": _vectors(body),
@@ -181,13 +166,13 @@ def with_named_vector(config, name, params):
     sparse = dict(config["params"].get("sparse_vectors") or {})
     if is_single(vectors):
         vectors = {"": vectors}
-    if params is None:
-        if vectors.pop(name, None) is None and sparse.pop(name, None) is None:
-            raise errors.bad_input(f"Not existing vector name error: {name}")
+    if params is None:  # A name that is not there is no error (run).
+        vectors.pop(name, None)
+        sparse.pop(name, None)
     elif name in vectors or name in sparse:
         raise errors.bad_input(f"Vector with name {name} already exists")
     elif "dense" in params:
-        _check_vector(name, params["dense"])
+        _check_vector(params["dense"])
         vectors[name] = _without_nulls(params["dense"])
     else:
         sparse[name] = _without_nulls(params["sparse"])

@@ -8,6 +8,13 @@ import qdrant_edge as edge
 from . import errors
 
 
+_NO_CONDITION = (
+    'Expected some form of condition, which can be a field condition (like {"key": ..., "match": '
+    "... }), or some other mentioned in the documentation: "
+    "https://qdrant.tech/documentation/concepts/filtering/#filtering-conditions"
+)
+
+
 def edge_id(point_id):
     """An id as qdrant_edge wants it; 400 for anything but an unsigned integer or a UUID."""
     if isinstance(point_id, int) and not isinstance(point_id, bool) and point_id >= 0:
@@ -20,7 +27,8 @@ def edge_id(point_id):
     except ValueError:
         pass
     valid = "valid values are either an unsigned integer or a UUID"
-    raise errors.bad_json(f"value {point_id} is not a valid point ID, {valid}")
+    text = f"value {point_id} is not a valid point ID, {valid}"
+    raise errors.bad_json(text, at_end=False)
 
 
 def json_id(point_id):
@@ -43,7 +51,7 @@ def _match(match):
     for name, kind in kinds.items():
         if name in match:
             return kind(match[name])
-    raise errors.bad_json("data did not match any variant of untagged enum Match")
+    raise errors.bad_json("data did not match any variant of untagged enum MatchInterface")
 
 
 def _range(limits):
@@ -81,7 +89,7 @@ def _field_condition(cond):
 
 def _condition(cond):
     if not isinstance(cond, dict):
-        raise errors.bad_json("data did not match any variant of untagged enum Condition")
+        raise errors.bad_json(_NO_CONDITION)
     if "has_id" in cond:
         return edge.HasIdCondition({edge_id(i) for i in cond["has_id"]})
     if "has_vector" in cond:
@@ -96,7 +104,7 @@ def _condition(cond):
         return _field_condition(cond)
     if set(cond) & {"must", "should", "must_not", "min_should"}:
         return edge_filter(cond)
-    raise errors.bad_json("data did not match any variant of untagged enum Condition")
+    raise errors.bad_json(_NO_CONDITION)
 
 
 def _conditions(value):

@@ -49,7 +49,7 @@ def facet(shard, body, hidden=()):
 
 def retrieve(shard, body, hidden=()):
     ids = [i for i in map(edge_id, body["ids"]) if i not in hidden]
-    selector = payload_selector(body.get("with_payload", True))
+    selector = payload_selector(body.get("with_payload", False))
     return [record(r) for r in shard.retrieve(ids, selector, body.get("with_vector", False))]
 
 
@@ -92,6 +92,17 @@ def _recommend(query, using):
     return kinds[options["strategy"]](edge.RecommendQuery(positive, negative), using)
 
 
+_OTHER_QUERIES = {"context", "discover", "formula", "relevance_feedback", "mmr", "text", "image"}
+
+
+def _not_served(query):
+    if set(query) & _OTHER_QUERIES:
+        return errors.bad_json(
+            f"the sandbox does not serve the query {sorted(query)}", at_end=False
+        )
+    return errors.bad_json("Expected some form of vector, id, or a type of query")
+
+
 def _scoring(query, using):
     """The scoring part of a query.  Ids were replaced by vectors before it came to a shard."""
     fused = fusion(query)
@@ -111,7 +122,7 @@ def _scoring(query, using):
         if "recommend" in query:
             return _recommend(query, using)
         if "indices" not in query:
-            raise errors.bad_input(f"the sandbox does not serve the query {sorted(query)}")
+            raise _not_served(query)
     return edge.Query.Nearest(to_vector(query), using)
 
 

@@ -4,15 +4,17 @@
 class ApiError(Exception):
     """One failed request: `status` is the HTTP status, `message` the whole text of the answer."""
 
-    def __init__(self, status, message, retry_after=None):
+    def __init__(self, status, message, retry_after=None, at_end=False):
         super().__init__(message)
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.at_end = at_end  # Whether the answer names the end of the body as its place.
 
     def to_wire(self):
         """The form in which one node tells another about it."""
-        return {"status": self.status, "message": self.message, "retry_after": self.retry_after}
+        wire = {"status": self.status, "message": self.message}
+        return wire | {"retry_after": self.retry_after, "at_end": self.at_end}
 
     @staticmethod
     def from_wire(wire):
@@ -22,18 +24,27 @@ class ApiError(Exception):
         show the wrapped texts.
         """
         status, message = wire["status"], wire["message"]
-        if message.startswith(_WRAPPED):
-            return ApiError(status, message, wire.get("retry_after"))
+        if message.startswith(_AS_THEY_ARE):
+            return ApiError(status, message, wire.get("retry_after"), wire.get("at_end", False))
         if status == 400:
             text = f"code: 'Client specified an invalid argument', message: \"{message}\""
             return ApiError(400, f"Wrong input: InvalidArgument: {text}")
         if status == 429:
             text = f"code: 'Some resource has been exhausted', message: \"{message}\""
             return ApiError(429, f"Rate limiting exceeded: {text}", wire.get("retry_after"))
+        if status == 404 and message.startswith("Not found: No point"):
+            text = f"code: 'Some requested entity was not found', message: \"{message}\""
+            return ApiError(404, f"Not found: {text} not found")
         return ApiError(status, message, wire.get("retry_after"))
 
 
-_WRAPPED = ("Wrong input: InvalidArgument: code:", "Rate limiting exceeded: code:")
+# Wrapped already, or about the body, which the contacted node of a real server reads itself.
+_AS_THEY_ARE = (
+    "Wrong input: InvalidArgument: code:",
+    "Rate limiting exceeded: code:",
+    "Not found: code:",
+    "Format error in JSON body",
+)
 
 
 class PeerUnavailable(Exception):
@@ -60,9 +71,19 @@ def bad_request(text):
     return ApiError(400, f"Bad request: {text}")
 
 
-def bad_json(text):
-    """A body or query that cannot be decoded (transcript 1, partial create with a bad manifest)."""
-    return ApiError(400, f"Json deserialize error: {text}")
+def bad_json(text, at_end=True):
+    """A body that cannot be decoded; most texts name the end of the body as the place (run)."""
+    return ApiError(400, f"Format error in JSON body: {text}", at_end=at_end)
+
+
+def bad_query(text):
+    """A query string that cannot be decoded (run)."""
+    return ApiError(400, f"Deserialize error in query parameters: {text}")
+
+
+def bad_path(text):
+    """A path that cannot be decoded (run)."""
+    return ApiError(400, f"Deserialize error in path parameters: {text}")
 
 
 def invalid(text):

@@ -31,10 +31,13 @@ def accepted(request):
 def failure(request, error):
     """The answer to a failed request; handlers of streams answer in plain text (reference 0.1)."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    message = error.message
+    if error.at_end:
+        message += f" at line 1 column {request.get('body_size', 0)}"
     if request.get("plain_errors"):
-        return web.Response(status=error.status, text=error.message, headers=headers)
+        return web.Response(status=error.status, text=message, headers=headers)
     spent = time.perf_counter() - request["started"]
-    body = {"status": {"error": error.message}, "time": spent}
+    body = {"status": {"error": message}, "time": spent}
     return web.Response(
         status=error.status,
         body=orjson.dumps(body),
@@ -43,15 +46,33 @@ def failure(request, error):
     )
 
 
+def in_background(node, work):
+    """`wait=false`: the work goes on, its error is only logged (reference 0.1)."""
+
+    async def run():
+        try:
+            await work
+        except ApiError as error:
+            log.error("a call without wait failed: %s", error)
+
+    node.background(run())
+
+
+async def waited(node, request, work):
+    """The result of `work`; dropping the connection cancels nothing (reference 0.1)."""
+    if not flag(request, "wait", True):
+        in_background(node, work)
+        return accepted(request)
+    return envelope(request, await asyncio.shield(node.background(work)))
+
+
 def flag(request, name, default):
     """A boolean of the query string; 400 for anything else."""
     value = request.query.get(name)
     if value is None:
         return default
     if value not in ("true", "false"):
-        raise ApiError(
-            400, f"Query deserialize error: provided string was not `true` or `false`: {name}"
-        )
+        raise errors.bad_query("provided string was not `true` or `false`")
     return value == "true"
 
 
@@ -62,9 +83,7 @@ def number(request, name, default):
     try:
         return int(value)
     except ValueError:
-        raise ApiError(
-            400, f"Query deserialize error: invalid digit found in string: {name}"
-        ) from None
+        raise errors.bad_query("invalid digit found in string") from None
 
 
 def consensus_timeout(request):
@@ -75,12 +94,16 @@ def consensus_timeout(request):
 async def json_body(request, default=None):
     """The decoded body; 400 when it is not JSON."""
     raw = await request.read()
+    request["body_size"] = len(raw)
     if not raw and default is not None:
         return default
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise errors.bad_json(str(error)) from None
+        if not raw:
+            raise errors.bad_json("EOF while parsing a value") from None
+        text = f"expected value at line {error.lineno} column {error.colno}"
+        raise errors.bad_json(text, at_end=False) from None
 
 
 async def json_object(request, default=None):
@@ -94,7 +117,8 @@ def path_shard(request):
     """The shard id of the path; 400 when it is no number (reference 3.1)."""
     text = request.match_info["shard"]
     if not text.isdigit() or int(text) >= 1 << 32:
-        raise ApiError(400, f'Path deserialize error: can not parse "{text}" to a u32')
+        request["plain_errors"] = False
+        raise errors.bad_path(f'can not parse "{text}" to a u32')
     return int(text)
 
 
@@ -200,8 +224,11 @@ async def errors_middleware(request, handler):
     except OSError as error:
         return failure(request, errors.service_error(f"File IO error: {error}"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        log.exception("%s %s", request.method, request.path)
-        return failure(request, errors.bad_json(f"{type(error).__name__}: {error}"))
+        missing = isinstance(error, KeyError) and error.args and isinstance(error.args[0], str)
+        if not missing:
+            log.exception("%s %s", request.method, request.path)
+        text = f"missing field `{error.args[0]}`" if missing else f"invalid type: {error}"
+        return failure(request, errors.bad_json(text))
     except Exception as error:
         log.exception("%s %s", request.method, request.path)
         return failure(request, errors.service_error(f"{type(error).__name__}: {error}"))

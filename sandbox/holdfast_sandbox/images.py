@@ -123,12 +123,11 @@ def collection(parts, config_files):
         prefix = f"{shard_id}/"
         if folder is not None:
             entries += _nested_segments(folder, prefix)
-            entries.append(DirEntry(prefix + "wal/"))
+            op = DataEntry(prefix + "applied_seq.json", _json({"op_num": op_num}))
+            # No entry for the folder itself, `first-index` last, as in a real one (run).
             wal = os.path.join(folder, "wal")
-            entries += [
-                FileEntry(f"{prefix}wal/{n}", os.path.join(wal, n)) for n in sorted(os.listdir(wal))
-            ]
-            entries.append(DataEntry(prefix + "applied_seq.json", _json({"op_num": op_num})))
+            names = sorted(os.listdir(wal), key=lambda n: (n == "first-index", n))
+            entries += [op, *(FileEntry(f"{prefix}wal/{n}", os.path.join(wal, n)) for n in names)]
         entries.append(_replica_state(peer, peers, folder is not None, prefix))
         entries.append(DataEntry(prefix + "shard_config.json", b'{"type":"ReplicaSet"}'))
     entries.append(DataEntry("version.info", _COLLECTION_VERSION))

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from . import http_base, rest_sandbox, telemetry
 from .errors import ApiError, PeerUnavailable, no_collection
+from .collection_info import local_optimizations
 from .recover import install
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
@@ -70,7 +71,12 @@ async def reset(node, body):
     return True
 
 
+async def optimizations(node, body):
+    return local_optimizations(node, _collection(node, body["uuid"]).uuid, body["shards"])
+
+
 CALLS = {
+    "optimizations": optimizations,
     "reset": reset,
     "ping": ping,
     "report": report,

@@ -2,6 +2,8 @@
 
 import random
 
+import numpy as np
+
 
 def _id_key(point):
     """Integers before UUIDs, each in its own order (reference 6.2)."""
@@ -67,7 +69,7 @@ def fuse(lists, fusion, threshold=None):
         for hit, score in weigh(hits, fusion, index):
             scores[hit["id"]] = scores.get(hit["id"], 0.0) + score
             points.setdefault(hit["id"], hit)
-    fused = [{**points[i], "score": score} for i, score in scores.items()]
+    fused = [{**points[i], "score": np.float32(score)} for i, score in scores.items()]
     fused.sort(key=_id_key)
     fused.sort(key=lambda h: -h["score"])
     return [h for h in fused if threshold is None or h["score"] >= threshold]

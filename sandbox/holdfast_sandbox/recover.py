@@ -50,16 +50,14 @@ class Spool:
 
 
 async def spool_multipart(request, spool):
-    """Spools the part `snapshot` of a multipart body; its SHA-256."""
-    if not request.content_type.startswith("multipart/"):
-        raise ApiError(400, "Multipart error: Could not find Content-Type header")
+    """Spools the part `snapshot` of a multipart body; its SHA-256, or None without that part."""
     reader = await request.multipart()
     while (part := await reader.next()) is not None:
         if part.name == "snapshot":
             while data := await part.read_chunk(_CHUNK):
                 await spool.write(data)
             return spool.finish()
-    raise ApiError(400, "Multipart error: Field with name `snapshot` is required")
+    return None
 
 
 async def spool_url(node, spool, url, api_key=None):
@@ -71,8 +69,8 @@ async def spool_url(node, spool, url, api_key=None):
     try:
         async with node.peers.session.get(url, headers=headers, timeout=limits) as response:
             if response.status // 100 != 2:
-                raise errors.bad_request(
-                    f"Failed to download snapshot from {url}: "
+                raise errors.bad_input(
+                    f"Failed to download tar from {url}: "
                     f"status - {response.status} {response.reason}"
                 )
             async for data in response.content.iter_chunked(_CHUNK):

@@ -17,6 +17,28 @@ log = logging.getLogger(__name__)
 MAX_HOPS = 8  # Leaders may change while a write is on its way; each change costs one hop.
 
 
+def _no_active(shard_id):
+    return errors.service_error(f"The replica set for shard {shard_id} has no active replica")
+
+
+def _failed(error):
+    return {"error": error.to_wire()}
+
+
+def _failure(failed, total):
+    """Some shards have the write and some do not: the server says how many (run).
+
+    Its status is that of the first error (lib/collection/src/collection/point_ops.rs).
+    """
+    wire = failed[0]
+    if len(failed) == total:
+        return ApiError(**wire)
+    kind = wire["message"].partition(": ")[0]
+    text = f"{kind}: {len(failed)} out of {total} shards failed to apply operation. "
+    text += f"First error captured: {wire['message']}"
+    return ApiError(wire["status"], text, wire["retry_after"], wire["at_end"])
+
+
 class Writer:
     """Writes of one node, as coordinator and as leader."""
 
@@ -44,90 +66,107 @@ class Writer:
             if shard is None:
                 raise errors.not_found(f"shard {shard_id} not found")
             by_leader.setdefault(self.leader(collection, shard), []).append((shard_id, op))
-        results = await asyncio.gather(
-            *(self._send(collection, leader, items, 0) for leader, items in by_leader.items()),
-            return_exceptions=True,
+        sent = await asyncio.gather(
+            *(self._send(collection, leader, items, 0) for leader, items in by_leader.items())
         )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return max((n for numbers in results for n in numbers), default=0)
+        results = [r for part in sent for r in part]
+        failed = [r["error"] for r in results if "error" in r]
+        if failed:
+            raise _failure(failed, len(results))
+        return max((r["number"] for r in results), default=0)
 
     async def _send(self, collection, leader, items, hops):
-        """Gives writes to their leader; when it is dead, to the next one."""
-        if leader is None:
-            raise errors.service_error(
-                f"The replica set for shard {items[0][0]} has no active replica"
-            )
+        """Gives writes to their leader; when it is dead, to the next one.
+
+        One result an item: {"number": N} or {"error": the error as sent between nodes}.
+        """
         if leader == self._node.peer_id:
             return await self.lead(collection, items, hops)
+        if leader is None:
+            return [_failed(_no_active(shard_id)) for shard_id, _ in items]
         body = {"uuid": collection.uuid, "items": items, "hops": hops}
         try:
-            return await self._node.peers.call(leader, "/internal/write", body)
+            results = await self._node.peers.call(leader, "/internal/write", body)
         except PeerUnavailable as error:
             return await self._next_leader(collection, leader, items, hops, error)
+        except ApiError as error:
+            return [_failed(error) for _ in items]
+        return [_failed(ApiError.from_wire(r["error"])) if "error" in r else r for r in results]
 
     async def _next_leader(self, collection, dead, items, hops, error):
         """Marks the dead leader's replicas and tries again where another one is left."""
-        if hops >= MAX_HOPS:
-            raise error.as_service_error() from error
-        await self._mark_dead(collection, [(shard_id, dead) for shard_id, _ in items])
-        current = self._node.state.find(collection.uuid)
-        if current is None:
-            raise errors.no_collection(collection.name) from error
-        numbers = []
-        for shard_id, op in items:
-            leader = self.leader(current, current.shards[shard_id])
-            if leader == dead:  # It was the last replica: nobody can take the write (measured 18).
-                raise error.as_service_error() from error
-            numbers += await self._send(current, leader, [(shard_id, op)], hops + 1)
-        return numbers
+        try:
+            await self._mark_dead(collection, [(shard_id, dead) for shard_id, _ in items])
+        except ApiError as refused:
+            return [_failed(refused) for _ in items]
+        return [await self._retry(collection.uuid, dead, item, hops, error) for item in items]
+
+    async def _retry(self, uuid, dead, item, hops, error):
+        current = self._node.state.find(uuid)
+        if current is None or item[0] not in current.shards:
+            return _failed(errors.not_found("the collection was dropped meanwhile"))
+        leader = self.leader(current, current.shards[item[0]])
+        if leader == dead or hops >= MAX_HOPS:
+            # It was the last replica: nobody can take the write (measured 18).
+            return _failed(error.as_service_error())
+        [result] = await self._send(current, leader, [item], hops + 1)
+        return result
 
     async def _mark_dead(self, collection, pairs):
         """Dead, where another Active replica exists (measured, transcript 5)."""
         changes = [
             [shard_id, peer, "Dead", None]
             for shard_id, peer in pairs
-            if self._may_die(collection, shard_id, peer)
+            if peer in collection.shards[shard_id].replicas
         ]
         if changes:
             await self._node.set_replicas(collection, changes)
-
-    @staticmethod
-    def _may_die(collection, shard_id, peer):
-        return peer in collection.shards[shard_id].replicas
 
     # -- leader -------------------------------------------------------------------------------
 
     async def lead(self, collection, items, hops):
         """Orders and applies writes whose leader this node is; passes others on."""
-        return [await self._lead_one(collection, shard_id, op, hops) for shard_id, op in items]
+        calls = (self._lead_one(collection, shard_id, op, hops) for shard_id, op in items)
+        return await asyncio.gather(*calls)
 
     async def _lead_one(self, collection, shard_id, op, hops):
+        """The result of one item; each shard succeeds or fails by itself."""
+        try:
+            number = await self._if_leader(collection, shard_id, op)
+        except ApiError as error:
+            return _failed(error)
+        if number is not None:
+            return {"number": number}
+        return await self._pass_on(collection, shard_id, op, hops)
+
+    async def _if_leader(self, collection, shard_id, op):
+        """The number of the operation, or None when this node does not lead the shard."""
         local = self._node.local(collection, shard_id)
         if local is None:
-            return await self._pass_on(collection, shard_id, op, hops)
+            return None
         async with local.write_lock:
             current = self._node.state.find(collection.uuid)
             shard = current.shards.get(shard_id) if current else None
             if shard is None:
                 raise errors.no_collection(collection.name)
             local = self._node.local(current, shard_id)  # A recovery may have replaced it.
-            if local is not None and self.leader(current, shard) == self._node.peer_id:
-                return await self._replicate(current, shard, local, op)
-        return await self._pass_on(collection, shard_id, op, hops)
+            if local is None or self.leader(current, shard) != self._node.peer_id:
+                return None
+            return await self._replicate(current, shard, local, op)
 
     async def _pass_on(self, collection, shard_id, op, hops):
         """This node is not the leader (any more): its view or the sender's was old."""
-        if hops >= MAX_HOPS:
-            raise errors.service_error(f"no leader for shard {shard_id} of {collection.name}")
         await asyncio.sleep(0.01 * hops)
         current = self._node.state.find(collection.uuid)
-        if current is None or shard_id not in current.shards:
-            raise errors.no_collection(collection.name)
-        leader = self.leader(current, current.shards[shard_id])
-        numbers = await self._send(current, leader, [(shard_id, op)], hops + 1)
-        return numbers[0]
+        shard = current.shards.get(shard_id) if current else None
+        if shard is None:
+            return _failed(errors.no_collection(collection.name))
+        if hops >= MAX_HOPS:
+            return _failed(_no_active(shard_id))
+        [result] = await self._send(
+            current, self.leader(current, shard), [(shard_id, op)], hops + 1
+        )
+        return result
 
     async def _replicate(self, collection, shard, local, op):
         """Here first, then on every other replica that takes writes, before anybody is told."""

@@ -24,19 +24,22 @@ class RequestStats:
         moment = datetime.datetime.now(datetime.timezone.utc)
         entry[4] = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
-    def shown(self):
-        """Route -> status -> numbers."""
+    def shown(self, level):
+        """Route -> status -> numbers; level 0 has two of them only (run)."""
         return {
-            route: {s: _shown(e) for s, e in codes.items()}
+            route: {s: _shown(e, level) for s, e in codes.items()}
             for route, codes in self._entries.items()
         }
 
 
-def _shown(entry):
+def _shown(entry, level):
     count, least, most, total, last = entry
+    average = round(total / count, 2)
+    if level == 0:
+        return {"count": count, "avg_duration_micros": average}
     return {
         "count": count,
-        "avg_duration_micros": round(total / count, 2),
+        "avg_duration_micros": average,
         "min_duration_micros": float(least),
         "max_duration_micros": float(most),
         "total_duration_micros": total,

@@ -10,7 +10,7 @@ from .state import Resharding, Shard
 
 def _moving(collection):
     if collection.resharding is None:
-        raise errors.bad_request(f"Resharding is not in progress for collection {collection.name}")
+        raise errors.bad_request(f"resharding is not in progress for collection {collection.name}")
     return collection.resharding
 
 
@@ -165,7 +165,6 @@ async def start_resharding(node, collection, args, timeout):
 
 def _step(name):
     async def call(node, collection, _args, timeout):
-        _check_enabled(node)
         op = {"op": "reshard", "step": name, "collection": collection.name, "uuid": collection.uuid}
         await node.consensus.propose(op, timeout)
 

@@ -1,9 +1,10 @@
 """Cluster calls: `/cluster…` and `/collections/{c}/cluster` (reference 1 and 5)."""
 
-from . import errors, telemetry
-from .errors import ApiError
+from aiohttp import web
+
+from . import telemetry
 from .http_base import consensus_timeout, envelope, json_body, json_object, number
-from .cluster_ops import CLUSTER_OPERATIONS
+from .cluster_ops import CLUSTER_OPERATIONS, NO_SUCH_OPERATION
 
 
 async def get_cluster(node, request):
@@ -23,7 +24,7 @@ async def recover(_node, request):
 async def delete_peer(node, request):
     text = request.match_info["peer"]
     if not text.isdigit():
-        raise ApiError(400, f'Path deserialize error: can not parse "{text}" to a u64')
+        return web.Response(status=404, text=f'can not parse "{text}" to a u64')
     op = {"op": "remove_peer", "peer": int(text), "force": request.query.get("force") == "true"}
     await node.consensus.propose(op, consensus_timeout(request))
     await node.peers.seen_by_all()
@@ -85,9 +86,12 @@ async def change_cluster(node, request):
     collection = node.state.resolve(request.match_info["name"])
     body = await json_object(request)
     if len(body) != 1 or next(iter(body)) not in CLUSTER_OPERATIONS:
-        raise errors.bad_json("data did not match any variant of untagged enum ClusterOperations")
+        raise NO_SUCH_OPERATION
     [(name, args)] = body.items()
-    await CLUSTER_OPERATIONS[name](node, collection, args or {}, consensus_timeout(request))
+    try:
+        await CLUSTER_OPERATIONS[name](node, collection, args or {}, consensus_timeout(request))
+    except KeyError:
+        raise NO_SUCH_OPERATION from None
     await node.peers.seen_by_all()
     return envelope(request, True)
 

@@ -4,8 +4,7 @@ import uuid as uuidlib
 
 from . import collection_info, defaults, errors
 from .edge_index import field_schema
-from .errors import ApiError
-from .http_base import consensus_timeout, envelope, json_object
+from .http_base import consensus_timeout, envelope, json_object, number
 from .placement import dealt, least_loaded
 from .writes import update_result
 
@@ -112,7 +111,9 @@ async def create_index(node, request):
     if field is None:
         raise errors.bad_json("missing field `field_name`")
     if schema is None:
-        raise errors.bad_request("Field schema is required")
+        raise errors.bad_request(
+            "Can't auto-detect field type, please specify `field_schema` in the request"
+        )
     field_schema(schema)  # Refuses what the engine does not know.
     op = {
         "op": "index",
@@ -180,10 +181,10 @@ async def list_aliases(node, request):
 
 
 async def collection_aliases(node, request):
-    name = node.state.resolve(request.match_info["name"]).name
-    return envelope(
-        request, _alias_list((a, c) for a, c in sorted(node.state.aliases.items()) if c == name)
-    )
+    """An alias is not looked up here, and an unknown name has no aliases (run)."""
+    name = request.match_info["name"]
+    pairs = [(a, c) for a, c in sorted(node.state.aliases.items()) if c == name]
+    return envelope(request, _alias_list(pairs))
 
 
 async def change_aliases(node, request):
@@ -294,11 +295,13 @@ async def drop_shard_key(node, collection, body, timeout):
 
 async def optimizations(node, request):
     collection = node.state.resolve(request.match_info["name"])
-    wanted = set(filter(None, request.query.get("with", "").split(",")))
-    unknown = wanted - {"queued", "completed", "idle_segments"}
-    if unknown:
-        raise ApiError(400, f"Query deserialize error: unknown variant `{sorted(unknown)[0]}`")
-    return envelope(request, collection_info.optimizations(node, collection, wanted))
+    wanted = [w for w in request.query.get("with", "").split(",") if w]
+    for name in wanted:
+        if name not in ("queued", "completed", "idle_segments"):
+            raise errors.bad_input(f"Unknown field in 'with' parameter: {name}")
+    limit = number(request, "completed_limit", 16)
+    found = await collection_info.optimizations(node, collection, wanted, limit)
+    return envelope(request, found)
 
 
 def register(routes):

@@ -83,7 +83,8 @@ async def scroll(node, request):
     body = await json_object(request, {})
     strict.check_read(collection, body)
     if body.get("limit", 10) < 1:
-        raise errors.invalid("JSON body: [internal.limit: value 0 invalid, must be 1 or larger]")
+        text = "value 0 invalid, must be 1 or larger"
+        raise errors.invalid(f"JSON body: [scroll_request.limit: {text}]")
     return envelope(
         request, await node.reader.scroll(collection, body, read_shards(collection, body))
     )
@@ -108,7 +109,10 @@ async def retrieve(node, request):
 async def get_point(node, request):
     collection = _collection(node, request)
     text = request.match_info["id"]
-    point_id = int(text) if text.isdigit() else json_id(edge_id(text))
+    try:
+        point_id = int(text) if text.isdigit() else json_id(edge_id(text))
+    except errors.ApiError:
+        raise errors.bad_input(f'Can not recognize "{text}" as point id') from None
     body = {"ids": [point_id], "with_payload": True, "with_vector": True}
     found = await node.reader.retrieve(collection, body)
     if not found:
@@ -151,15 +155,23 @@ def _local(node, request):
     """The replica of the contacted node, whatever its state (reference 6.2)."""
     collection = _collection(node, request)
     shard_id = path_shard(request)
+    if shard_id not in collection.shards:
+        raise errors.not_found(f"shard {shard_id} not found")
     shard = node.local(collection, shard_id)
     if shard is None:
         raise errors.service_error(f"Local shard {shard_id} not found")
     return collection, shard
 
 
-def _expected(body):
+def _expected(collection, body):
+    """The shard of `hash_ring_filter`, or None without one."""
     ring_filter = body.pop("hash_ring_filter", None)
-    return None if ring_filter is None else ring_filter["expected_shard_id"]
+    if ring_filter is None:
+        return None
+    expected = ring_filter["expected_shard_id"]
+    if expected not in collection.shards:
+        raise errors.bad_request(f"shard {expected} does not exist in collection {collection.name}")
+    return expected
 
 
 async def local_points(node, request):
@@ -172,7 +184,9 @@ async def local_points(node, request):
 async def local_scroll(node, request):
     collection, shard = _local(node, request)
     body = await json_object(request, {})
-    expected = _expected(body)
+    expected = _expected(collection, body)
+    if body.get("limit", 10) < 1:
+        raise errors.bad_request("Limit cannot be 0")
     if expected is not None:
         return envelope(request, await ring_scroll(collection, shard, body, expected))
     return envelope(request, shard.read("scroll", body))
@@ -181,7 +195,7 @@ async def local_scroll(node, request):
 async def local_count(node, request):
     collection, shard = _local(node, request)
     body = await json_object(request, {})
-    expected = _expected(body)
+    expected = _expected(collection, body)
     if expected is not None:
         return envelope(request, {"count": await ring_count(collection, shard, body, expected)})
     return envelope(request, {"count": shard.read("count", body)})

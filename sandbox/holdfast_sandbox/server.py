@@ -8,7 +8,15 @@ import sys
 
 from aiohttp import web
 
-from . import http_base, internal, layout, rest_cluster, rest_collections, rest_points
+from . import (
+    http_base,
+    internal,
+    layout,
+    rest_cluster,
+    rest_collections,
+    rest_points,
+    rest_recovery,
+)
 from . import rest_sandbox, rest_service, rest_snapshots
 from .node import Node
 
@@ -31,6 +39,7 @@ def rest_application(node):
         rest_cluster,
         rest_collections,
         rest_points,
+        rest_recovery,
         rest_snapshots,
         rest_sandbox,
     ):

@@ -68,7 +68,11 @@ class LocalShard:
         """A new empty shard: the engine makes it from its configuration (sandbox notes a)."""
         discard(folder)
         os.makedirs(folder)
-        return LocalShard(folder, shard_id, config).open()
+        made = LocalShard(folder, shard_id, config).open()
+        if made.usable:
+            # Operation 0 is used up, as on the server: the first points have version 1 (run).
+            made._edge.update(edge.UpdateOperation.delete_points([0]))
+        return made
 
     def open(self):
         """Opens the folder; what the WAL holds beyond the segments is replayed by the engine."""
@@ -315,15 +319,11 @@ def engine_error(error):
     """What the server says when the engine refuses: bad input, except for faults of its own."""
     text = str(error)
     if text.startswith("No point with id"):
-        return errors.not_found(text)
+        return errors.not_found(text if text.endswith(" found") else f"{text} found")
     if text.startswith(
         ("Service runtime error", "IO Error", "File IO error", "OperationCancelled")
     ):
         return errors.service_error(text)
     if isinstance(error, (KeyError, TypeError, ValueError)):
-        return errors.bad_json(f"invalid request: {text}")
-    return (
-        errors.bad_input(text)
-        if not text.startswith("No appropriate index")
-        else errors.bad_request(text)
-    )
+        return errors.bad_json(text)
+    return errors.bad_input(text)

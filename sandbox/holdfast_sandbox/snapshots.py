@@ -179,20 +179,18 @@ def list_stored(folder):
 
 
 def find_stored(folder, name):
-    """The path of a stored snapshot, 404 when it is not there; the name is a bare file name."""
+    """The path of a stored snapshot, or None; the name is a bare file name."""
     path = os.path.join(folder, name)
-    if (
-        "/" in name
-        or name in ("", ".", "..")
-        or name.endswith(".checksum")
-        or not os.path.isfile(path)
-    ):
-        raise errors.not_found(f"Snapshot {name} not found")
-    return path
+    bad = "/" in name or name in ("", ".", "..") or name.endswith(".checksum")
+    return None if bad or not os.path.isfile(path) else path
 
 
-def delete_stored(folder, name):
-    path = find_stored(folder, name)
+def missing_shard_file(collection_name, shard_id, name):
+    """What the server says about a stored shard snapshot that is not there (run)."""
+    return f'Snapshot "./snapshots/{collection_name}/shards/{shard_id}/{name}" not found'
+
+
+def delete_stored(path):
     os.unlink(path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path + ".checksum")
@@ -262,7 +260,7 @@ async def store_full(node):
         for collection in list(node.state.collections.values()):
             stored = await store_collection(node, collection)
             path = os.path.join(store_dir(node, collection), stored["name"])
-            made.append((store_dir(node, collection), stored["name"]))
+            made.append(path)
             mapping[collection.name] = stored["name"]
             entries.append(FileEntry(stored["name"], path))
         config = {"collections_mapping": mapping, "collections_aliases": node.state.aliases}
@@ -270,6 +268,6 @@ async def store_full(node):
         path = os.path.join(node.snapshots, f"full-snapshot-{timestamp()}.snapshot")
         await write_tar(node, entries, path)
     finally:
-        for folder, name in made:
-            delete_stored(folder, name)
+        for stored in made:
+            delete_stored(stored)
     return describe(path)

@@ -183,8 +183,6 @@ class ClusterState:
 
     def _op_remove_peer(self, op):
         peer = op["peer"]
-        if peer not in self.peers:
-            raise errors.not_found(f"Peer with id {peer} not found")
         holds = any(
             peer in s.replicas for c in self.collections.values() for s in c.shards.values()
         )
@@ -195,7 +193,7 @@ class ClusterState:
                 _abort(collection, transfer)
             for shard in collection.shards.values():
                 shard.replicas.pop(peer, None)
-        del self.peers[peer]
+        self.peers.pop(peer, None)  # An unknown peer is no error (run).
         self.removed_peers.add(peer)
 
     def _op_create_collection(self, op):
@@ -206,7 +204,7 @@ class ClusterState:
             text = (
                 f"Can't create collection with name {name}. Alias with the same name already exists"
             )
-            raise errors.already_exists(text)
+            raise errors.bad_input(text)
         made = Collection(name, op["uuid"], op["config"])
         for item in op["shards"]:
             replicas = {peer: "Initializing" for peer in item["peers"]}
@@ -279,12 +277,12 @@ class ClusterState:
         shard = self._shard(collection, op["shard"])
         peer = op["peer"]
         if peer not in shard.replicas:
-            raise errors.bad_request(f"Shard {op['shard']} has no replica on peer {peer}")
+            raise errors.bad_request(f"Peer {peer} has no replica of shard {op['shard']}")
         if _last_active(shard, peer):
             text = (
                 f"Shard {op['shard']} must have at least one active replica after removing {peer}"
             )
-            raise errors.bad_input(text)
+            raise errors.bad_request(text)
         for transfer in [t for t in collection.transfers if t.shard_id == op["shard"]]:
             if transfer.involves(peer):
                 _abort(collection, transfer)

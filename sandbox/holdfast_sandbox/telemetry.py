@@ -184,48 +184,70 @@ def resharding_info(moving):
 
 
 def node_telemetry(node, level):
-    """`GET /telemetry` (transcript 1): what a level adds is in reference 1.1."""
+    """`GET /telemetry`; each level was compared with a real server (run)."""
     started = datetime.datetime.fromtimestamp(node.started_at, datetime.timezone.utc)
     startup = started.strftime("%Y-%m-%dT%H:%M:%S.") + f"{started.microsecond // 1000:03d}Z"
-    collections = {"number_of_collections": len(node.state.collections)}
-    if level >= 2:
-        collections["collections"] = [
-            _node_collection(node, c, level) for c in node.state.collections.values()
-        ]
-        collections["snapshots"] = [
-            _snapshot_counts(node, c) for c in node.state.collections.values()
-        ]
-    out = {"id": node.process_id, "app": {**_APP, "startup": startup}, "collections": collections}
-    if level >= 1:
-        out["cluster"] = _node_cluster(node, level)
-    calls = {
-        "rest": {"responses": node.requests.shown()},
-        "grpc": {"responses": node.calls.shown()},
+    about = _APP if level >= 1 else {k: _APP[k] for k in ("name", "version")}
+    out = {
+        "id": node.process_id,
+        "app": {**about, "startup": startup},
+        "collections": _node_collections(node, level),
+        "cluster": _node_cluster(node, level),
+        "requests": {
+            "rest": {"responses": node.requests.shown(level)},
+            "grpc": {"responses": node.calls.shown(level)},
+        },
     }
-    out |= {"requests": calls, "memory": memory(), "hardware": {"collection_data": {}}}
-    return out | {"search_pool": {"mode": "high_io", "high_cpu_threads": 1, "high_io_threads": 1}}
+    if level >= 1:
+        pool = {"mode": "high_io", "high_cpu_threads": 1, "high_io_threads": 1}
+        out |= {"memory": memory(), "hardware": {"collection_data": {}}, "search_pool": pool}
+    return out
+
+
+def _node_collections(node, level):
+    known = list(node.state.collections.values())
+    out = {"number_of_collections": len(known)}
+    if level == 1:
+        out["collections"] = [_aggregated(node, c) for c in known]
+        out["snapshots"] = []
+    elif level >= 2:
+        out["collections"] = [_node_collection(node, c, level) for c in known]
+        out["snapshots"] = [_snapshot_counts(node, c) for c in known]
+    return out
+
+
+def _mine(node, collection):
+    return [s for (uuid, _), s in node.shards.items() if uuid == collection.uuid]
+
+
+def _aggregated(node, collection):
+    vectors = sum(s.info()["indexed"] for s in _mine(node, collection))
+    return {"vectors": vectors, "optimizers_status": "ok", "params": collection.config["params"]}
 
 
 def _node_cluster(node, level):
-    status = {
-        "number_of_peers": len(node.state.peers),
-        "term": 1,
-        "commit": node.state.commit,
-        "pending_operations": 0,
-        "role": _role(node),
-        "is_voter": True,
-        "peer_id": node.peer_id,
-        "consensus_thread_status": consensus_status(),
-    }
-    out = {"enabled": True, "status": status, "config": _CLUSTER_CONFIG}
+    out = {"enabled": True}
+    if level >= 1:
+        out["status"] = {
+            "number_of_peers": len(node.state.peers),
+            "term": 1,
+            "commit": node.state.commit,
+            "pending_operations": 0,
+            "role": _role(node),
+            "is_voter": True,
+            "peer_id": node.peer_id,
+            "consensus_thread_status": consensus_status(),
+        }
     if level >= 2:
+        out["config"] = _CLUSTER_CONFIG
         out["peers"] = {str(p): {"uri": v["uri"]} for p, v in node.state.peers.items()}
+    if level >= 3:
         out["peer_metadata"] = {str(p): {"version": VERSION} for p in node.state.peers}
     return out | {"resharding_enabled": node.cluster.resharding}
 
 
 def _snapshot_counts(node, collection):
-    mine = [s for (uuid, _), s in node.shards.items() if uuid == collection.uuid]
+    mine = _mine(node, collection)
     return {
         "id": collection.name,
         "running_snapshots": sum(s.snapshots_running for s in mine),
@@ -235,13 +257,18 @@ def _snapshot_counts(node, collection):
 
 
 def _node_collection(node, collection, level):
-    config = {"strict_mode_config": None, **collection.config, "uuid": collection.uuid}
+    config = {**collection.config, "uuid": collection.uuid}
     out = {"id": collection.name, "init_time_ms": 0, "config": config}
     if level >= 3:
         shards = sorted(collection.shards.values(), key=lambda s: s.id)
         out["shards"] = [_node_shard(node, collection, s, level) for s in shards]
-    out["transfers"] = [t.info(node.transfers.comment(collection, t)) for t in collection.transfers]
-    out["resharding"] = [resharding_info(collection.resharding)] if collection.resharding else []
+        transfers = collection.transfers
+        out["transfers"] = [t.info(node.transfers.comment(collection, t)) for t in transfers]
+        moving = collection.resharding
+        out["resharding"] = [resharding_info(moving)] if moving else []
+        cleaned = {str(s.id): "done" for s in _mine(node, collection) if s.cleaned}
+        if cleaned:
+            out["shard_clean_tasks"] = cleaned
     return out
 
 
@@ -258,20 +285,14 @@ def _node_shard(node, collection, shard, level):
 
 
 def _local_shard(shard, level):
-    queue = {"length": shard.queue(), "op_num": max(shard.op_num - 1, 0), "deferred_points": 0}
-    out = {"variant_name": "local shard", **replica_details(shard), "update_queue": queue}
+    work = {"status": "ok", "optimizations": {"count": 0, "total_duration_micros": 0}}
+    out = {"variant_name": "local shard", **replica_details(shard)}
     if level >= 4 and shard.usable:
-        out["segments"] = [
-            _segment(uuid, entry, shard.folder) for uuid, entry in shard.manifest().items()
-        ]
-        status = "ok"
-        log = shard.optimizing.log_entry() if shard.optimizing else None
-        out["optimizations"] = {
-            "status": status,
-            "optimizations": {"count": 0},
-            "log": [log] if log else [],
-        }
-    return out
+        segments = shard.manifest().items()
+        out["segments"] = [_segment(uuid, entry, shard.folder) for uuid, entry in segments]
+        work["log"] = [shard.optimizing.log_entry()] if shard.optimizing else []
+    queue = {"length": shard.queue(), "op_num": max(shard.op_num - 1, 0)}
+    return out | {"optimizations": work, "async_scorer": False, "update_queue": queue}
 
 
 def _segment(uuid, entry, folder):

@@ -12,6 +12,17 @@ def update_result(request, number):
     return {"operation_id": number, "status": "completed" if done else "acknowledged"}
 
 
+_NO_SELECTION = {
+    True: "data did not match any variant of untagged enum PointsSelector",
+    False: "Either list of point ids or filter must be provided",
+}
+
+
+def _no_key(key):
+    shown = f'"{key}"' if isinstance(key, str) else key
+    return errors.bad_input(f"Shard key {shown} not found")
+
+
 def shard_keys(body):
     """The shard keys of a request as a list, or None."""
     key = body.get("shard_key")
@@ -27,7 +38,7 @@ def write_targets(collection, body):
     keys = shard_keys(body)
     if not collection.custom_sharding:
         if keys:
-            raise errors.bad_input("Shard key not specified for collection with auto sharding")
+            raise _no_key(keys[0])
         return [(None, sorted(collection.shards))]
     if not keys:
         raise errors.bad_input("Shard key not specified")
@@ -35,7 +46,7 @@ def write_targets(collection, body):
     for key in keys:
         ids = collection.shards_of_key(key)
         if not ids:
-            raise errors.bad_input(f"Shard key {key} not found")
+            raise _no_key(key)
         targets.append((key, ids))
     return targets
 
@@ -49,7 +60,7 @@ def read_shards(collection, body):
     for key in keys:
         found = collection.shards_of_key(key)
         if not found:
-            raise errors.bad_input(f"Shard key {key} not found")
+            raise _no_key(key)
         ids += found
     return sorted(set(ids))
 
@@ -110,16 +121,14 @@ def split_selection(collection, body, op):
         elif op.get("filter") is not None:
             ops += [(shard_id, op) for shard_id in shard_ids]
         else:
-            raise errors.bad_request("either list of ids or filter must be provided")
+            raise errors.bad_json(_NO_SELECTION[op["kind"] == "delete"], at_end=False)
     return ops
 
 
 def upsert_ops(collection, body):
     points = batch_points(body["batch"]) if body.get("batch") is not None else body.get("points")
     if points is None:
-        raise errors.bad_json(
-            "data did not match any variant of untagged enum PointInsertOperations"
-        )
+        raise errors.bad_json("Invalid PointInsertOperations format", at_end=False)
     if not points:
         raise errors.bad_request("Empty update request")
     strict.check_upsert(collection, len(points))

@@ -114,7 +114,7 @@ def test_conditional_updates_treat_a_remembered_delete_as_gone(shard):
     _delete(shard, 5, 6)
     _upsert(shard, [5], value=1, update_mode="insert_only")
     _upsert(shard, [6], value=1, update_mode="update_only")
-    found = shard.read("retrieve", {"ids": [5, 6]})
+    found = shard.read("retrieve", {"ids": [5, 6], "with_payload": True})
     assert [(p["id"], p["payload"]["v"]) for p in found] == [(5, 1)]
     shard.apply({"kind": "set_payload", "payload": {"v": 7}, "points": [4, 6]})
     shard.apply({"kind": "set_payload", "payload": {"v": 8}, "filter": {"must": [{"has_id": [6]}]}})
