@@ -366,3 +366,28 @@ def test_without_a_majority_nothing_changes_and_reads_go_on(tmp_path):
         )
     finally:
         cluster.down()
+
+
+def test_optimizations_ask_every_replica_and_a_dead_peer_fails_them(tmp_path):
+    """As run on a real cluster: 500 until a write has set the replica Dead."""
+    cluster = Sandbox(tmp_path / "c", 3)
+    try:
+        cluster.create("one", shard_number=3)
+        cluster.create("two", shard_number=3, replication_factor=2)
+        cluster.fill("two", 0, 30)
+        path = "/collections/two/optimizations"
+        assert cluster.call(0, "GET", path).result["summary"]["idle_segments"] == 6
+        cluster.fault(2, "optimizing", collection="two")
+        assert len(cluster.call(0, "GET", path).result["running"]) == 2
+        cluster.run("kill", "2")
+        failed = cluster.call(0, "GET", path)
+        assert failed.status == 500
+        assert "Tonic status error" in failed.message
+        cluster.fill("two", 0, 30)  # Marks the dead replicas.
+        assert cluster.call(0, "GET", path).result["summary"]["idle_segments"] == 4
+        points = [{"id": i, "vector": [i, 1, 0, 0]} for i in range(30)]
+        partly = cluster.call(0, "PUT", "/collections/one/points?wait=true", {"points": points})
+        text = "Service internal error: 1 out of 3 shards failed to apply operation."
+        assert (partly.status, partly.message.startswith(text)) == (500, True)
+    finally:
+        cluster.down()
