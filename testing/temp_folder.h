@@ -16,7 +16,7 @@ class TempFolder {
  public:
   enum class Place {
     kDisk,
-    /// In memory where this machine has a gigabyte of it to spare, for databases that would wait for
+    /// In memory where this machine has a gigabyte to spare, for databases that would wait for
     /// the disk at every commit; else as kDisk.
     kMemory,
   };

@@ -11,59 +11,12 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "apps/holdfast/command_helpers.h"
 #include "base/size.h"
 #include "model/json.h"
 
 namespace holdfast {
 namespace {
-
-using Json = nlohmann::json;
-
-/// A subcommand with the options all of them share and an example in its help.
-CLI::App* Add(CLI::App& app, CommonOptions& options, const char* name, const char* what,
-              const std::string& example, bool changes) {
-  CLI::App* command = app.add_subcommand(name, what);
-  command->footer("Example:\n  " + example);
-  command->add_option(
-      "--config", options.config,
-      "Configuration file (default: ./holdfast.toml, then the user's config folder)");
-  command->add_option("--cluster", options.cluster, "Cluster of the configuration (the only one)");
-  command->add_option("--repository", options.repository,
-                      "Repository of the configuration (the only one)");
-  command->add_flag("--json", options.json, "One JSON object a line on standard output");
-  if (changes) {
-    command->add_flag("--dry-run", options.dry_run, "Say what would be done and change nothing");
-  }
-  return command;
-}
-
-/// Parses with `parse`, or makes it a usage error of the option.
-template <class Parse>
-CLI::Validator Valid(Parse parse, const char* type) {
-  return CLI::Validator(
-      [parse](std::string& text) {
-        const auto value = parse(text);
-        return value.ok() ? std::string() : value.error().message() + "; " + value.error().hint();
-      },
-      type);
-}
-
-/// 1234567 microseconds -> "1234.6 ms".
-std::string Milliseconds(std::int64_t microseconds) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.1f ms", static_cast<double>(microseconds) / 1000);
-  return text.data();
-}
-
-std::string Join(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
-  return text;
-}
-
-void PrintWarnings(Output& output, const std::vector<std::string>& warnings) {
-  for (const std::string& warning : warnings) output.OnWarning(warning);
-}
 
 // --- init, check, topology ---------------------------------------------------------------------
 
@@ -142,98 +95,6 @@ Result<int> RunTopology(CommandContext& context) {
   context.output.Result("complete",
                         {{"topology", Json::parse(TopologyToJson(topology), nullptr, false)}});
   return kExitDone;
-}
-
-// --- backup ------------------------------------------------------------------------------------
-
-struct BackupFlags {
-  std::vector<std::string> collections;
-  std::string max_skew;
-  std::string settle = "10s";
-  std::string wait = "0s";
-  std::string mode = "auto";
-  bool skip_unhealthy = false;
-  bool allow_old = false;
-  std::vector<std::string> attach;
-};
-
-Result<BackupCommand> MakeBackupCommand(const BackupFlags& flags) {
-  BackupCommand command;
-  command.request.collections = flags.collections;
-  command.request.skip_unhealthy = flags.skip_unhealthy;
-  command.request.allow_old = flags.allow_old;
-  command.request.mode = flags.mode == "stream"   ? ModeChoice::kStream
-                         : flags.mode == "staged" ? ModeChoice::kStaged
-                                                  : ModeChoice::kAuto;
-  if (!flags.max_skew.empty()) {
-    HF_TRY(command.max_skew, ParseDuration(flags.max_skew));
-  }
-  HF_TRY(command.capture.settle, ParseDuration(flags.settle));
-  HF_TRY(command.wait, ParseDuration(flags.wait));
-  for (const std::string& text : flags.attach) {
-    const std::size_t equals = text.find('=');
-    if (equals == std::string::npos) {
-      return Error(ErrorCode::kInvalidArgument, "--attach " + text + " has no file",
-                   "write --attach access-policy=FILE");
-    }
-    command.attachments.push_back(
-        {.name = text.substr(0, equals), .path = text.substr(equals + 1)});
-  }
-  return command;
-}
-
-void PrintPlan(Output& output, const BackupPlan& plan) {
-  Table table{{"COLLECTION", "SHARD", "FROM PEER", "MODE", "WAVE", "PREDICTED"}};
-  for (const CaptureStep& step : plan.steps) {
-    table.push_back({step.collection, std::to_string(step.shard.value()),
-                     std::to_string(step.sources.front().value()),
-                     std::string(CaptureModeName(step.mode)), std::to_string(step.wave + 1),
-                     step.predicted_bytes == 0 ? "unknown" : FormatSize(step.predicted_bytes)});
-  }
-  output.PrintTable(table);
-  for (const SkippedCollection& skipped : plan.skipped) {
-    output.Line("skipped '" + skipped.name + "': " + skipped.reason);
-  }
-}
-
-void PrintBackup(Output& output, const BackupOutcome& outcome, Duration took) {
-  const GroupManifest& group = outcome.manifest;
-  Table table{{"COLLECTION", "SHARDS", "POINTS", "SIZE", "ALIASES"}};
-  for (const CollectionSummary& collection : group.collections) {
-    table.push_back({collection.name, std::to_string(collection.shards),
-                     FormatCount(collection.points), FormatSize(collection.tar_bytes),
-                     Join(collection.aliases)});
-  }
-  output.PrintTable(table);
-  output.Line("group " + group.id.value() +
-              " is complete: " + std::string(ConsistencyName(group.consistency)) + ", skew " +
-              Milliseconds(group.skew_us) + ", cut at " + FormatTime(group.cut_at));
-  output.Line("read " + FormatSize(group.bytes_read) + ", new " + FormatSize(group.bytes_new) +
-              ", stored " + FormatSize(group.bytes_stored) + ", in " + FormatDuration(took));
-  for (const SkippedCollection& skipped : group.skipped) {
-    output.Line("NOT in this group: '" + skipped.name + "': " + skipped.reason);
-  }
-}
-
-Result<int> RunBackup(CommandContext& context, const BackupFlags& flags) {
-  HF_TRY(const BackupCommand command, MakeBackupCommand(flags));
-  if (context.options.dry_run) {
-    HF_TRY(const BackupPreview preview, context.service.PreviewBackup(context.call, command));
-    PrintPlan(context.output, preview.plan);
-    PrintWarnings(context.output, preview.plan.warnings);
-    context.output.Result(
-        "complete",
-        {{"dry_run", true}, {"plan", Json::parse(BackupPlanToJson(preview.plan), nullptr, false)}});
-    return kExitDone;
-  }
-  const MonotonicTime began = SystemClock().Monotonic();
-  HF_TRY(const BackupOutcome outcome, context.service.Backup(context.call, command));
-  const Duration took = SystemClock().Monotonic() - began;
-  PrintBackup(context.output, outcome, took);
-  if (!context.output.json()) PrintWarnings(context.output, outcome.manifest.warnings);
-  context.output.Result("complete",
-                        Json::parse(BackupOutcomeToJson(outcome, took), nullptr, false));
-  return outcome.below_asked ? kExitBelowAsked : kExitDone;
 }
 
 // --- groups, show ------------------------------------------------------------------------------
@@ -334,97 +195,6 @@ Result<int> RunShow(CommandContext& context, const std::string& text,
   return kExitDone;
 }
 
-// --- restore -----------------------------------------------------------------------------------
-
-struct RestoreFlags {
-  std::string group;
-  std::string at;
-  std::vector<std::string> collections;
-  std::vector<std::string> as;
-  bool hidden = false;
-  bool in_place = false;
-  bool allow_consolidation = false;
-  std::vector<std::uint64_t> avoid;
-  std::string wait = "0s";
-  std::string resume;
-};
-
-Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
-  RestoreCommand command;
-  command.group = flags.group;
-  command.resume_job = flags.resume;
-  if (!flags.at.empty()) {
-    HF_TRY(command.at, ParseTime(flags.at));
-  }
-  if (flags.group.empty() && flags.at.empty() && flags.resume.empty()) {
-    return Error(ErrorCode::kInvalidArgument, "which group?",
-                 "give its id, a unique prefix of it, or 'latest'; or --at TIME, or --resume JOB");
-  }
-  command.request.collections = flags.collections;
-  command.request.hidden = flags.hidden;
-  command.request.in_place = flags.in_place;
-  command.request.allow_consolidation = flags.allow_consolidation;
-  for (const std::uint64_t peer : flags.avoid) command.request.avoid.push_back(PeerId(peer));
-  HF_TRY(command.wait, ParseDuration(flags.wait));
-  for (const std::string& text : flags.as) {
-    const std::size_t equals = text.find('=');
-    if (equals != std::string::npos) {
-      command.request.rename[text.substr(0, equals)] = text.substr(equals + 1);
-    } else if (flags.collections.size() == 1) {
-      command.request.rename[flags.collections.front()] = text;
-    } else {
-      return Error(ErrorCode::kInvalidArgument, "--as " + text + " does not say what to rename",
-                   "write --as OLD=NEW, or name one collection with --collections");
-    }
-  }
-  return command;
-}
-
-void PrintRestorePlan(Output& output, const RestorePlan& plan) {
-  Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "ALIASES"}};
-  for (const CollectionPlan& collection : plan.collections) {
-    for (const ShardPlacement& placement : collection.shards) {
-      std::vector<std::string> peers;
-      for (const PeerId peer : placement.peers) peers.push_back(std::to_string(peer.value()));
-      table.push_back({collection.source, collection.target,
-                       std::to_string(placement.shard.value()), Join(peers),
-                       Join(collection.aliases)});
-    }
-  }
-  output.PrintTable(table);
-  for (const std::string& text : plan.given_up) output.Line("given up: " + text);
-}
-
-Result<int> RunRestore(CommandContext& context, const RestoreFlags& flags) {
-  HF_TRY(const RestoreCommand command, MakeRestoreCommand(flags));
-  if (context.options.dry_run) {
-    HF_TRY(const RestorePreview preview, context.service.PreviewRestore(context.call, command));
-    PrintRestorePlan(context.output, preview.plan);
-    PrintWarnings(context.output, preview.plan.warnings);
-    context.output.Result("complete",
-                          {{"dry_run", true},
-                           {"plan", Json::parse(RestorePlanToJson(preview.plan), nullptr, false)}});
-    return kExitDone;
-  }
-  const MonotonicTime began = SystemClock().Monotonic();
-  HF_TRY(const RestoreOutcome outcome, context.service.Restore(context.call, command));
-  const Duration took = SystemClock().Monotonic() - began;
-  Table table{{"COLLECTION", "RESTORED AS", "POINTS", "SHARDS", "REPLICAS", "ALIASES"}};
-  for (const RestoredCollection& item : outcome.collections) {
-    table.push_back({item.source, item.target, FormatCount(item.points),
-                     std::to_string(item.shards), std::to_string(item.replicas),
-                     Join(item.aliases)});
-  }
-  context.output.PrintTable(table);
-  context.output.Line("restored and verified from group " + outcome.group.value() + " in " +
-                      FormatDuration(took));
-  for (const std::string& text : outcome.given_up) context.output.Line("given up: " + text);
-  if (!context.output.json()) PrintWarnings(context.output, outcome.warnings);
-  context.output.Result("complete",
-                        Json::parse(RestoreOutcomeToJson(outcome, took), nullptr, false));
-  return outcome.given_up.empty() ? kExitDone : kExitBelowAsked;
-}
-
 // --- forget, verify, catalog, version ----------------------------------------------------------
 
 Result<int> RunForget(CommandContext& context, const std::string& text, const std::string& reason) {
@@ -493,60 +263,6 @@ Result<int> RunRebuild(CommandContext& context) {
   context.output.Line("the catalog knows " + std::to_string(groups) + " groups of the repository");
   context.output.Result("complete", {{"groups", groups}});
   return kExitDone;
-}
-
-void AddBackup(CLI::App& app, CommonOptions& options, Command& chosen) {
-  const auto flags = std::make_shared<BackupFlags>();
-  CLI::App* command = Add(app, options, "backup", "Back up the whole cluster as one group",
-                          "holdfast backup --max-skew 500ms", true);
-  const auto duration = Valid(ParseDuration, "DURATION");
-  command->add_option("--collections", flags->collections, "Only these collections")
-      ->delimiter(',');
-  command->add_option("--max-skew", flags->max_skew, "Fail when the cut is wider than this")
-      ->check(duration);
-  command->add_option("--settle", flags->settle, "Wait so long for optimizers to come to rest")
-      ->check(duration)
-      ->capture_default_str();
-  command->add_option("--wait", flags->wait, "Wait so long for transfers and other jobs")
-      ->check(duration)
-      ->capture_default_str();
-  command->add_option("--mode", flags->mode, "How shards are taken")
-      ->check(CLI::IsMember({"auto", "stream", "staged"}))
-      ->capture_default_str();
-  command->add_flag("--skip-unhealthy", flags->skip_unhealthy,
-                    "Make a complete group of the collections that can be taken (exit status 3)");
-  command->add_flag("--allow-old", flags->allow_old,
-                    std::string("Take servers older than ") + kOldestVersion);
-  command->add_option("--attach", flags->attach, "Keep a file with the group: NAME=FILE");
-  command->callback([flags, &chosen] {
-    chosen = [flags](CommandContext& context) { return RunBackup(context, *flags); };
-  });
-}
-
-void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
-  const auto flags = std::make_shared<RestoreFlags>();
-  CLI::App* command = Add(app, options, "restore", "Restore a group, verify it, switch readers",
-                          "holdfast restore latest --to staging --collections docs", true);
-  command->add_option("group", flags->group, "Group: id, unique prefix, or 'latest'");
-  command->add_option("--to", options.cluster, "Cluster to restore onto (same as --cluster)");
-  command->add_option("--at", flags->at, "The last group whose cut is not after this time")
-      ->check(Valid(ParseTime, "TIME"));
-  command->add_option("--collections", flags->collections, "Only these collections")
-      ->delimiter(',');
-  command->add_option("--as", flags->as, "Restore under another name: OLD=NEW");
-  command->add_flag("--hidden", flags->hidden, "Build under <name>__<group> first");
-  command->add_flag("--in-place", flags->in_place,
-                    "Replace live collections, after a safety backup of them");
-  command->add_flag("--allow-consolidation", flags->allow_consolidation,
-                    "Accept crowded peers or fewer replicas than the group had (exit status 3)");
-  command->add_option("--avoid", flags->avoid, "Peers that get nothing")->delimiter(',');
-  command->add_option("--wait", flags->wait, "Wait so long for another job on this cluster")
-      ->check(Valid(ParseDuration, "DURATION"))
-      ->capture_default_str();
-  command->add_option("--resume", flags->resume, "Go on with this interrupted job");
-  command->callback([flags, &chosen] {
-    chosen = [flags](CommandContext& context) { return RunRestore(context, *flags); };
-  });
 }
 
 void AddReaders(CLI::App& app, CommonOptions& options, Command& chosen) {

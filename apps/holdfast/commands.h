@@ -1,5 +1,5 @@
 // The commands of the program: each takes its options, asks the service, prints, and returns the
-// process's exit status.
+// process's exit status. For .cc files only.
 
 #pragma once
 

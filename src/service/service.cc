@@ -8,24 +8,11 @@
 #include <utility>
 
 #include "model/json.h"
-#include "repo/image_reader.h"
-#include "service/hook_fence.h"
-#include "service/parts.h"
+#include "service/service_parts.h"
 #include "stream/crypto.h"
 
 namespace holdfast {
 namespace {
-
-/// Seeds the non-secret randomness of this process from the kernel's.
-std::uint64_t Seed() {
-  const auto bytes = KernelRandom().Draw<8>();
-  std::uint64_t seed = 0;
-  for (const std::byte b : bytes) seed = seed << 8 | std::to_integer<std::uint64_t>(b);
-  return seed;
-}
-
-/// Jobs that wait for a core; what submits more waits.
-constexpr std::size_t kPoolJobsMax = 64;
 
 /// After something was changed "try later, nothing was changed" would be a lie.
 Error AfterChange(Error error) {
@@ -75,83 +62,6 @@ std::string BackupRequestJson(const BackupCommand& command) {
 }
 
 }  // namespace
-
-/// Opened on first use, closed with the service, in this order of dependence.
-class Service::Parts {
- public:
-  Parts(Config config, Choices choices, JobObserver* observer)
-      : config_(std::move(config)),
-        choices_(std::move(choices)),
-        observer_(observer),
-        random_(Seed()),
-        pool_(SystemClock(), std::max(1U, std::thread::hardware_concurrency()), kPoolJobsMax) {}
-
-  const Config& config() const { return config_; }
-  Clock& clock() const { return SystemClock(); }
-  Random& random() { return random_; }
-  CpuPool& pool() { return pool_; }
-  JobObserver* observer() const { return observer_; }
-
-  Result<ClusterConfig> Cluster() const { return ChooseCluster(config_, choices_.cluster); }
-  Result<RepositoryConfig> RepositorySection() const {
-    return ChooseRepository(config_, choices_.repository);
-  }
-
-  Result<ObjectStore*> Store(bool create = false) {
-    if (!store_.store) {
-      HF_TRY(const RepositoryConfig section, RepositorySection());
-      HF_TRY(store_, OpenStore(section, clock(), random_, create));
-    }
-    return store_.store.get();
-  }
-  Result<Repository*> OpenedRepository(const CallContext& call) {
-    if (!repository_) {
-      HF_TRY(const RepositoryConfig section, RepositorySection());
-      HF_TRY(ObjectStore* const store, Store());
-      HF_TRY(repository_, OpenRepository(call, section, *store));
-    }
-    return repository_.get();
-  }
-  Result<Catalog*> OpenedCatalog(const CallContext& call) {
-    if (!catalog_) {
-      HF_TRY(catalog_, OpenConfiguredCatalog(call, config_.catalog, clock(), random_));
-    }
-    return catalog_.get();
-  }
-  Result<Engine*> OpenedEngine(const CallContext& call) {
-    if (!engine_) {
-      HF_TRY(const ClusterConfig section, Cluster());
-      HF_TRY(engine_, OpenEngine(call, section, clock()));
-    }
-    return engine_.get();
-  }
-  Result<Fence*> OpenedFence() {
-    HF_TRY(const ClusterConfig section, Cluster());
-    if (section.freeze.empty()) return static_cast<Fence*>(nullptr);
-    fence_ = std::make_unique<HookFence>(HookFenceOptions{.freeze = section.freeze,
-                                                          .thaw = section.thaw,
-                                                          .limit = section.fence_limit,
-                                                          .program = {}},
-                                         clock());
-    return static_cast<Fence*>(fence_.get());
-  }
-  std::string SpoolDirectory() const {
-    return config_.backup.spool_directory.empty() ? DefaultSpoolDirectory()
-                                                  : config_.backup.spool_directory;
-  }
-
- private:
-  const Config config_;
-  const Choices choices_;
-  JobObserver* observer_;
-  Random random_;
-  CpuPool pool_;
-  OpenedStore store_;
-  std::unique_ptr<Repository> repository_;
-  std::unique_ptr<Catalog> catalog_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<Fence> fence_;
-};
 
 Service::Service(Config config, Choices choices, JobObserver* observer)
     : parts_(std::make_unique<Parts>(std::move(config), std::move(choices), observer)) {}
@@ -311,134 +221,6 @@ Result<BackupOutcome> Service::Backup(const CallContext& call, const BackupComma
   return *std::move(outcome);
 }
 
-Status Service::RecordGroup(const CallContext& call, const GroupManifest& manifest,
-                            bool forgotten) {
-  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
-  HF_RETURN_IF_ERROR(catalog->SeeRepository(call, {.repository_id = repository->id(),
-                                                   .url = section.url,
-                                                   .first_seen_at = {},
-                                                   .last_seen_at = {}}));
-  GroupRecord record;
-  record.id = manifest.id;
-  record.repository_id = repository->id();
-  record.cluster = manifest.cluster;
-  record.begun_at = manifest.begun_at;
-  record.cut_at = manifest.cut_at;
-  record.state = forgotten ? GroupState::kForgotten : GroupState::kComplete;
-  record.consistency = manifest.consistency;
-  record.skew = Duration(manifest.skew_us);
-  record.collections = manifest.collections.size();
-  for (const CollectionSummary& summary : manifest.collections) record.shards += summary.shards;
-  record.points = manifest.points;
-  record.bytes_read = manifest.bytes_read;
-  record.bytes_new = manifest.bytes_new;
-  record.bytes_stored = manifest.bytes_stored;
-  record.summary_json = ManifestToJson(manifest);
-  // A group of very many collections is too long for a row; it is read from the repository then.
-  if (record.summary_json.size() > kDocumentBytesMax) record.summary_json.clear();
-  return catalog->PutGroup(call, record);
-}
-
-Result<std::vector<GroupLine>> Service::ListGroups(const CallContext& call,
-                                                   bool include_forgotten) {
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(const auto groups, repository->ListGroups(call, {.include_forgotten = include_forgotten}));
-  // The catalog is a cache of manifests here; the repository says which groups there are.
-  const auto catalog = parts_->OpenedCatalog(call);
-  std::vector<GroupLine> lines;
-  for (const GroupInfo& info : groups) {
-    std::optional<GroupManifest> manifest;
-    if (catalog.ok()) {
-      const auto known = (*catalog)->FindGroup(call, repository->id(), info.group);
-      if (known.ok() && *known && !(*known)->summary_json.empty()) {
-        auto read = ManifestFromJson((*known)->summary_json);
-        if (read.ok()) manifest = *std::move(read);
-      }
-    }
-    if (!manifest) {
-      HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, info.group));
-      HF_TRY(manifest, ManifestFromJson(envelope.body));
-      static_cast<void>(RecordGroup(call, *manifest, info.forgotten).ok());
-    }
-    lines.push_back({.manifest = *std::move(manifest), .forgotten = info.forgotten});
-  }
-  std::ranges::sort(lines, [](const GroupLine& a, const GroupLine& b) {
-    return a.manifest.cut_at > b.manifest.cut_at;
-  });
-  return lines;
-}
-
-Result<GroupId> Service::ResolveGroup(const CallContext& call, const std::string& text,
-                                      const std::optional<WallTime>& at) {
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(const auto groups, repository->ListGroups(call));
-  const std::string hint = "`holdfast groups` lists what there is";
-  if (at) {
-    HF_TRY(const auto lines, ListGroups(call, false));
-    for (const GroupLine& line : lines) {
-      if (line.manifest.cut_at <= *at) return line.manifest.id;
-    }
-    return Error(ErrorCode::kNotFound, "no group was cut at or before " + FormatTime(*at), hint);
-  }
-  if (text == "latest") {
-    HF_TRY(const auto lines, ListGroups(call, false));
-    if (lines.empty()) return Error(ErrorCode::kNotFound, "the repository holds no group", hint);
-    return lines.front().manifest.id;
-  }
-  std::vector<GroupId> matching;
-  for (const GroupInfo& info : groups) {
-    if (info.group.value().starts_with(text)) matching.push_back(info.group);
-  }
-  if (text.empty() || matching.empty()) {
-    return Error(ErrorCode::kNotFound, "there is no group '" + text + "'", hint);
-  }
-  if (matching.size() > 1) {
-    return Error(ErrorCode::kInvalidArgument,
-                 "'" + text + "' begins the ids of " + std::to_string(matching.size()) + " groups",
-                 "give more of the id: " + matching[0].value() + ", " + matching[1].value());
-  }
-  return matching.front();
-}
-
-Result<GroupLine> Service::ReadGroup(const CallContext& call, const GroupId& group) {
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, group));
-  HF_TRY(GroupManifest manifest, ManifestFromJson(envelope.body));
-  HF_TRY(const bool forgotten, repository->IsForgotten(call, group));
-  return GroupLine{.manifest = std::move(manifest), .forgotten = forgotten};
-}
-
-Result<std::vector<CollectionRecord>> Service::ReadRecords(const CallContext& call,
-                                                           const GroupId& group) {
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, group));
-  std::vector<CollectionRecord> records;
-  for (const RecordRef& ref : envelope.records) {
-    HF_TRY(const std::string text, repository->ReadCollection(call, envelope, ref.number));
-    HF_TRY(CollectionRecord record, RecordFromJson(text));
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
-Status Service::ReadAttachment(const CallContext& call, const GroupId& group,
-                               const std::string& name, ByteSink& out) {
-  HF_TRY(const GroupLine line, ReadGroup(call, group));
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  for (const Attachment& attachment : line.manifest.attachments) {
-    if (attachment.name != name) continue;
-    HF_TRY(const auto image, ImageReader::Open(call, *repository, attachment.file));
-    HF_TRY(const auto source, image->OpenTar(call));
-    HF_TRY(const std::uint64_t copied, CopyAll(call, *source, out));
-    if (copied == attachment.bytes) return {};
-    return Error(ErrorCode::kDataLoss, "attachment '" + name + "' has another size than recorded");
-  }
-  return Error(ErrorCode::kNotFound, "group " + group.value() + " has no attachment '" + name + "'",
-               "`holdfast show " + group.value() + "` lists them");
-}
-
 Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
                                                    const RestoreCommand& command) {
   RestoreOptions options;
@@ -544,17 +326,6 @@ Result<RestoreOutcome> Service::Restore(const CallContext& call, const RestoreCo
   return *std::move(outcome);
 }
 
-Status Service::Forget(const CallContext& call, const GroupId& group, const std::string& reason) {
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(const GroupLine line, ReadGroup(call, group));
-  const std::string note = json::Dump({{"reason", reason},
-                                       {"at", FormatTime(parts_->clock().Wall())},
-                                       {"holdfast_version", Version()}});
-  HF_RETURN_IF_ERROR(repository->Forget(call, group, note));
-  static_cast<void>(RecordGroup(call, line.manifest, /*forgotten=*/true).ok());
-  return {};
-}
-
 Result<VerifyReport> Service::VerifyRepository(const CallContext& call,
                                                const VerifyOptions& options,
                                                VerifyObserver* observer) {
@@ -562,26 +333,6 @@ Result<VerifyReport> Service::VerifyRepository(const CallContext& call,
   VerifyOptions with_spool = options;
   with_spool.spool_directory = parts_->SpoolDirectory();
   return Verify(call, *repository, with_spool, observer);
-}
-
-Result<std::uint64_t> Service::RebuildCatalog(const CallContext& call) {
-  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
-  HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
-  HF_RETURN_IF_ERROR(catalog->SeeRepository(call, {.repository_id = repository->id(),
-                                                   .url = section.url,
-                                                   .first_seen_at = {},
-                                                   .last_seen_at = {}}));
-  HF_TRY(const std::uint64_t rebuild, catalog->BeginRebuild(call, repository->id()));
-  HF_TRY(const auto groups, repository->ListGroups(call, {.include_forgotten = true}));
-  for (const GroupInfo& info : groups) {
-    HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, info.group));
-    HF_TRY(const GroupManifest manifest, ManifestFromJson(envelope.body));
-    HF_RETURN_IF_ERROR(RecordGroup(call, manifest, info.forgotten));
-  }
-  HF_TRY(const std::uint64_t removed, catalog->FinishRebuild(call, repository->id(), rebuild));
-  static_cast<void>(removed);
-  return static_cast<std::uint64_t>(groups.size());
 }
 
 }  // namespace holdfast

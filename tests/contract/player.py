@@ -200,7 +200,7 @@ class Player:
         return self.call("GET", f"/collections/{quote(name)}/cluster")["shard_transfers"]
 
     def wait_active(self, name: str, seconds: float = 60.0) -> None:
-        """Waits until nothing is transferred and, for every living peer, all replicas are Active."""
+        """Waits until nothing is transferred and all replicas of living peers are Active."""
 
         def done() -> bool:
             views = [self.placement(name, node) for node in self.alive]

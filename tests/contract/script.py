@@ -70,7 +70,7 @@ def rules(keys: list[tuple[int, int]], *some: Rule) -> None:
         one.rules = (*one.rules, *some)
 
 
-# --- Transcript 1: probe, create, snapshots ---------------------------------------------------------
+# --- Transcript 1: probe, create, snapshots ---------------------------------------------------
 
 DOCS_PLACEMENT = {0: [0, 1], 1: [0, 2], 2: [1, 2], 3: [0, 1], 4: [0, 2], 5: [1, 2]}
 
@@ -261,7 +261,7 @@ def partial_is_whole(player: Player, answer: Answer) -> list[str]:
     return tarcheck.check_shard_stream(answer.body, partial=True)
 
 
-# --- Transcript 2: restore, transfers, errors -------------------------------------------------------
+# --- Transcript 2: restore, transfers, errors -------------------------------------------------
 
 R1 = {0: [1, 2], 1: [0, 1], 2: [0, 2], 3: [1, 2], 4: [0, 1], 5: [0, 2]}
 R2 = {0: [0, 1], 1: [1, 2], 2: [0, 2], 3: [0, 1], 4: [1, 2], 5: [0, 2]}
@@ -479,7 +479,7 @@ def send_wrong_shard(player: Player, request: Request) -> None:
     _upload(request, player.kept["images"][1])
 
 
-# --- Transcript 3: fence, shard keys, hybrid --------------------------------------------------------
+# --- Transcript 3: fence, shard keys, hybrid --------------------------------------------------
 
 FENCE = {0: [2, 0], 1: [1, 2], 2: [1, 0]}
 
@@ -552,7 +552,7 @@ def make_empty(player: Player) -> None:
     player.create("empty", body, {0: [0]})
 
 
-# --- Transcript 4: resharding -----------------------------------------------------------------------
+# --- Transcript 4: resharding -----------------------------------------------------------------
 
 PLAIN_8 = {"size": 8, "distance": "Dot"}
 
@@ -601,7 +601,7 @@ def rs2_is_idle(player: Player) -> None:
     player.wait_green("rs2")
 
 
-# --- Transcript 5: a dead peer ----------------------------------------------------------------------
+# --- Transcript 5: a dead peer ----------------------------------------------------------------
 
 
 @before((5, 0))
@@ -711,7 +711,7 @@ def metrics_are_prometheus_text(player: Player, answer: Answer) -> list[str]:
     return [f"there is no {name}" for name in wanted if not re.search(rf"^{name}\b", text, re.M)]
 
 
-# --- The table of what is not played ----------------------------------------------------------------
+# --- The table of what is not played ----------------------------------------------------------
 
 for _key, _reasons in NOT_REPLAYABLE.items():
     step(_key)[0].skip = _reasons

@@ -1,4 +1,4 @@
-"""Measured fact 18 and transcript 5: a cluster of which one peer is dead. Ends with that cluster."""
+"""Measured fact 18 and transcript 5: a cluster of which one peer is dead; ends with it."""
 
 import time
 

@@ -317,7 +317,7 @@ def _stored(tools, path, node):
     return answer.body
 
 
-# --- Facts 11 to 13: restore, consolidation, moves -------------------------------------------------
+# --- Facts 11 to 13: restore, consolidation, moves --------------------------------------------
 
 
 def test_fact_11_no_sync_to_every_replica(tools, collection):
@@ -425,7 +425,7 @@ def test_fact_13_a_transfer_shows_its_progress(tools, cluster, collection, fault
     assert replica_count(tools, name, 0, 1) == 100
 
 
-# --- Facts 14 to 17: the server checks nothing -----------------------------------------------------
+# --- Facts 14 to 17: the server checks nothing ------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -514,7 +514,7 @@ def test_fact_17_payload_indexes_of_restored_segments_show(tools, collection):
     assert schema == {"colour": {"data_type": "keyword", "points": 3}}
 
 
-# --- Fact 19: aliases (18 needs a dead peer: test_dead_peer.py) -------------------------------------
+# --- Fact 19: aliases (18 needs a dead peer: test_dead_peer.py) -------------------------------
 
 
 def test_fact_19_alias_switch_is_one_operation(tools, collection):

@@ -64,7 +64,7 @@ def sha256(path):
 
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
-    """Two sources of texts and one of weights, as files in `store`; `fetched` counts the fetches."""
+    """Two sources of texts and one of weights, as files in `store`; `fetched` counts."""
     store = tmp_path / "store"
     store.mkdir()
     tiny_model(tmp_path / "model")

@@ -1,4 +1,4 @@
-"""The journal checker finds each kind of broken promise, and accepts every state that is allowed."""
+"""The journal checker finds each kind of broken promise and accepts every allowed state."""
 
 import itertools
 import json
@@ -77,7 +77,7 @@ def at(rev):
     return ({"rev": rev}, rev)
 
 
-# --- What is allowed -------------------------------------------------------------------------------------------------
+# --- What is allowed --------------------------------------------------------------------------
 
 
 def test_accepts_every_prefix_of_the_operations_inside_the_interval(story):
@@ -134,7 +134,7 @@ def test_points_of_one_batch_are_decided_each_by_itself(story):
     assert check(journal, 15, 16, {2: at(1)}).ok
 
 
-# --- What is not ------------------------------------------------------------------------------------------------------
+# --- What is not ------------------------------------------------------------------------------
 
 
 def test_finds_a_lost_insert(story):
@@ -299,7 +299,7 @@ def test_a_payload_change_makes_no_point(story):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_shifted_state_of_a_random_history_is_judged_right(story, seed):
-    """Exhaustive over the number of applied operations: allowed inside the interval, refused outside of it."""
+    """Exhaustive over the number of applied operations: allowed inside the interval only."""
     rng = random.Random(seed)
     told = story([1]).base(1, row=0)
     clock = itertools.count(10, 10)
@@ -321,7 +321,7 @@ def test_every_shifted_state_of_a_random_history_is_judged_right(story, seed):
             assert report.ok
 
 
-# --- Journals that cannot be used ------------------------------------------------------------------------------------
+# --- Journals that cannot be used -------------------------------------------------------------
 
 
 def test_refuses_overlapping_operations_on_one_point(story):
@@ -388,7 +388,7 @@ def test_leaves_out_a_last_line_that_was_cut(story):
     assert not journal.complete
 
 
-# --- Writing and reading again ---------------------------------------------------------------------------------------
+# --- Writing and reading again ----------------------------------------------------------------
 
 
 def test_what_the_writer_writes_is_what_the_reader_reads(tmp_path):

@@ -1,4 +1,4 @@
-"""The demonstration is the main job end to end: under writers, with a node lost, checked by journal."""
+"""The demonstration is the main job end to end, under writers, checked by their journal."""
 
 from __future__ import annotations
 

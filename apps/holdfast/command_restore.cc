@@ -1,0 +1,131 @@
+// `holdfast restore`.
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "apps/holdfast/command_helpers.h"
+#include "base/size.h"
+#include "model/json.h"
+
+namespace holdfast {
+namespace {
+
+struct RestoreFlags {
+  std::string group;
+  std::string at;
+  std::vector<std::string> collections;
+  std::vector<std::string> as;
+  bool hidden = false;
+  bool in_place = false;
+  bool allow_consolidation = false;
+  std::vector<std::uint64_t> avoid;
+  std::string wait = "0s";
+  std::string resume;
+};
+
+Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
+  RestoreCommand command;
+  command.group = flags.group;
+  command.resume_job = flags.resume;
+  if (!flags.at.empty()) {
+    HF_TRY(command.at, ParseTime(flags.at));
+  }
+  if (flags.group.empty() && flags.at.empty() && flags.resume.empty()) {
+    return Error(ErrorCode::kInvalidArgument, "which group?",
+                 "give its id, a unique prefix of it, or 'latest'; or --at TIME, or --resume JOB");
+  }
+  command.request.collections = flags.collections;
+  command.request.hidden = flags.hidden;
+  command.request.in_place = flags.in_place;
+  command.request.allow_consolidation = flags.allow_consolidation;
+  for (const std::uint64_t peer : flags.avoid) command.request.avoid.push_back(PeerId(peer));
+  HF_TRY(command.wait, ParseDuration(flags.wait));
+  for (const std::string& text : flags.as) {
+    const std::size_t equals = text.find('=');
+    if (equals != std::string::npos) {
+      command.request.rename[text.substr(0, equals)] = text.substr(equals + 1);
+    } else if (flags.collections.size() == 1) {
+      command.request.rename[flags.collections.front()] = text;
+    } else {
+      return Error(ErrorCode::kInvalidArgument, "--as " + text + " does not say what to rename",
+                   "write --as OLD=NEW, or name one collection with --collections");
+    }
+  }
+  return command;
+}
+
+void PrintRestorePlan(Output& output, const RestorePlan& plan) {
+  Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "ALIASES"}};
+  for (const CollectionPlan& collection : plan.collections) {
+    for (const ShardPlacement& placement : collection.shards) {
+      std::vector<std::string> peers;
+      for (const PeerId peer : placement.peers) peers.push_back(std::to_string(peer.value()));
+      table.push_back({collection.source, collection.target,
+                       std::to_string(placement.shard.value()), Join(peers),
+                       Join(collection.aliases)});
+    }
+  }
+  output.PrintTable(table);
+  for (const std::string& text : plan.given_up) output.Line("given up: " + text);
+}
+
+Result<int> RunRestore(CommandContext& context, const RestoreFlags& flags) {
+  HF_TRY(const RestoreCommand command, MakeRestoreCommand(flags));
+  if (context.options.dry_run) {
+    HF_TRY(const RestorePreview preview, context.service.PreviewRestore(context.call, command));
+    PrintRestorePlan(context.output, preview.plan);
+    PrintWarnings(context.output, preview.plan.warnings);
+    context.output.Result("complete",
+                          {{"dry_run", true},
+                           {"plan", Json::parse(RestorePlanToJson(preview.plan), nullptr, false)}});
+    return kExitDone;
+  }
+  const MonotonicTime began = SystemClock().Monotonic();
+  HF_TRY(const RestoreOutcome outcome, context.service.Restore(context.call, command));
+  const Duration took = SystemClock().Monotonic() - began;
+  Table table{{"COLLECTION", "RESTORED AS", "POINTS", "SHARDS", "REPLICAS", "ALIASES"}};
+  for (const RestoredCollection& item : outcome.collections) {
+    table.push_back({item.source, item.target, FormatCount(item.points),
+                     std::to_string(item.shards), std::to_string(item.replicas),
+                     Join(item.aliases)});
+  }
+  context.output.PrintTable(table);
+  context.output.Line("restored and verified from group " + outcome.group.value() + " in " +
+                      FormatDuration(took));
+  for (const std::string& text : outcome.given_up) context.output.Line("given up: " + text);
+  if (!context.output.json()) PrintWarnings(context.output, outcome.warnings);
+  context.output.Result("complete",
+                        Json::parse(RestoreOutcomeToJson(outcome, took), nullptr, false));
+  return outcome.given_up.empty() ? kExitDone : kExitBelowAsked;
+}
+
+}  // namespace
+
+void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
+  const auto flags = std::make_shared<RestoreFlags>();
+  CLI::App* command = Add(app, options, "restore", "Restore a group, verify it, switch readers",
+                          "holdfast restore latest --to staging --collections docs", true);
+  command->add_option("group", flags->group, "Group: id, unique prefix, or 'latest'");
+  command->add_option("--to", options.cluster, "Cluster to restore onto (same as --cluster)");
+  command->add_option("--at", flags->at, "The last group whose cut is not after this time")
+      ->check(Valid(ParseTime, "TIME"));
+  command->add_option("--collections", flags->collections, "Only these collections")
+      ->delimiter(',');
+  command->add_option("--as", flags->as, "Restore under another name: OLD=NEW");
+  command->add_flag("--hidden", flags->hidden, "Build under <name>__<group> first");
+  command->add_flag("--in-place", flags->in_place,
+                    "Replace live collections, after a safety backup of them");
+  command->add_flag("--allow-consolidation", flags->allow_consolidation,
+                    "Accept crowded peers or fewer replicas than the group had (exit status 3)");
+  command->add_option("--avoid", flags->avoid, "Peers that get nothing")->delimiter(',');
+  command->add_option("--wait", flags->wait, "Wait so long for another job on this cluster")
+      ->check(Valid(ParseDuration, "DURATION"))
+      ->capture_default_str();
+  command->add_option("--resume", flags->resume, "Go on with this interrupted job");
+  command->callback([flags, &chosen] {
+    chosen = [flags](CommandContext& context) { return RunRestore(context, *flags); };
+  });
+}
+
+}  // namespace holdfast

@@ -1,0 +1,106 @@
+// What a Service has open. For .cc files only.
+
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "service/hook_fence.h"
+#include "service/parts.h"
+#include "service/service.h"
+#include "stream/crypto.h"
+
+namespace holdfast {
+
+/// Jobs that wait for a core; what submits more waits.
+inline constexpr std::size_t kPoolJobsMax = 64;
+
+/// Seeds the non-secret randomness of this process from the kernel's.
+inline std::uint64_t Seed() {
+  const auto bytes = KernelRandom().Draw<8>();
+  std::uint64_t seed = 0;
+  for (const std::byte b : bytes) seed = seed << 8 | std::to_integer<std::uint64_t>(b);
+  return seed;
+}
+
+/// Opened on first use, closed with the service, in this order of dependence.
+class Service::Parts {
+ public:
+  Parts(Config config, Choices choices, JobObserver* observer)
+      : config_(std::move(config)),
+        choices_(std::move(choices)),
+        observer_(observer),
+        random_(Seed()),
+        pool_(SystemClock(), std::max(1U, std::thread::hardware_concurrency()), kPoolJobsMax) {}
+
+  const Config& config() const { return config_; }
+  Clock& clock() const { return SystemClock(); }
+  Random& random() { return random_; }
+  CpuPool& pool() { return pool_; }
+  JobObserver* observer() const { return observer_; }
+
+  Result<ClusterConfig> Cluster() const { return ChooseCluster(config_, choices_.cluster); }
+  Result<RepositoryConfig> RepositorySection() const {
+    return ChooseRepository(config_, choices_.repository);
+  }
+
+  Result<ObjectStore*> Store(bool create = false) {
+    if (!store_.store) {
+      HF_TRY(const RepositoryConfig section, RepositorySection());
+      HF_TRY(store_, OpenStore(section, clock(), random_, create));
+    }
+    return store_.store.get();
+  }
+  Result<Repository*> OpenedRepository(const CallContext& call) {
+    if (!repository_) {
+      HF_TRY(const RepositoryConfig section, RepositorySection());
+      HF_TRY(ObjectStore* const store, Store());
+      HF_TRY(repository_, OpenRepository(call, section, *store));
+    }
+    return repository_.get();
+  }
+  Result<Catalog*> OpenedCatalog(const CallContext& call) {
+    if (!catalog_) {
+      HF_TRY(catalog_, OpenConfiguredCatalog(call, config_.catalog, clock(), random_));
+    }
+    return catalog_.get();
+  }
+  Result<Engine*> OpenedEngine(const CallContext& call) {
+    if (!engine_) {
+      HF_TRY(const ClusterConfig section, Cluster());
+      HF_TRY(engine_, OpenEngine(call, section, clock()));
+    }
+    return engine_.get();
+  }
+  Result<Fence*> OpenedFence() {
+    HF_TRY(const ClusterConfig section, Cluster());
+    if (section.freeze.empty()) return static_cast<Fence*>(nullptr);
+    fence_ = std::make_unique<HookFence>(HookFenceOptions{.freeze = section.freeze,
+                                                          .thaw = section.thaw,
+                                                          .limit = section.fence_limit,
+                                                          .program = {}},
+                                         clock());
+    return static_cast<Fence*>(fence_.get());
+  }
+  std::string SpoolDirectory() const {
+    return config_.backup.spool_directory.empty() ? DefaultSpoolDirectory()
+                                                  : config_.backup.spool_directory;
+  }
+
+ private:
+  const Config config_;
+  const Choices choices_;
+  JobObserver* observer_;
+  Random random_;
+  CpuPool pool_;
+  OpenedStore store_;
+  std::unique_ptr<Repository> repository_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Fence> fence_;
+};
+
+}  // namespace holdfast
