@@ -6,7 +6,6 @@ before. A file that must be longer has a row in tools/size_exceptions.txt with i
 """
 
 import re
-from pathlib import Path
 
 from lint_common import lint_main, project_files, strip_cpp
 

@@ -101,22 +101,15 @@ Status MariadbServer::Launch() {
   // Somebody else may take the free port in between.
   for (int tries = 0; tries < 3; ++tries) {
     if (port_ == 0) port_ = FreePort();
-    std::vector<std::string> arguments = {kServer,
-                                          "--no-defaults",
-                                          fmt::format("--datadir={}/data", folder),
-                                          fmt::format("--socket={}/s.sock", folder),
-                                          fmt::format("--pid-file={}/pid", folder),
-                                          fmt::format("--init-file={}/init.sql", folder),
-                                          fmt::format("--port={}", port_),
-                                          "--bind-address=127.0.0.1",
-                                          "--skip-name-resolve",
-                                          "--skip-log-bin",
-                                          "--performance-schema=OFF",
-                                          "--innodb-buffer-pool-size=64M",
-                                          "--innodb-flush-log-at-trx-commit=0",
-                                          // What is written need not survive the machine.
-                                          "--innodb-flush-method=nosync",
-                                          "--skip-innodb-doublewrite"};
+    std::vector<std::string> arguments = {
+        kServer, "--no-defaults", fmt::format("--datadir={}/data", folder),
+        fmt::format("--socket={}/s.sock", folder), fmt::format("--pid-file={}/pid", folder),
+        fmt::format("--init-file={}/init.sql", folder), fmt::format("--port={}", port_),
+        "--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin",
+        "--performance-schema=OFF", "--innodb-buffer-pool-size=64M",
+        "--innodb-flush-log-at-trx-commit=0",
+        // What is written need not survive the machine.
+        "--innodb-flush-method=nosync", "--skip-innodb-doublewrite"};
     AddUser(arguments);
     if (!certificate_.empty()) {
       arguments.push_back("--ssl-cert=" + certificate_);
