@@ -642,6 +642,76 @@ TEST_P(EngineContract, AnImageBringsBackWhatTheShardHad) {
   }
 }
 
+TEST_P(EngineContract, EveryKindOfVectorComesBack) {
+  if (!harness_->has_named_vectors()) GTEST_SKIP() << "this cluster has unnamed vectors only";
+  const std::string name = NewName();
+  Collection wanted;
+  wanted.create_json = R"({"vectors":{
+      "text":{"size":4,"distance":"Cosine","on_disk":true,"hnsw_config":{"m":8}},
+      "img":{"size":2,"distance":"Euclid","datatype":"uint8"},
+      "colbert":{"size":2,"distance":"Dot","multivector_config":{"comparator":"max_sim"}}},
+    "sparse_vectors":{"bm25":{"modifier":"idf"}},"shard_number":2,
+    "quantization_config":{"scalar":{"type":"int8","always_ram":true}},
+    "optimizers_config":{"indexing_threshold":1}})";
+  const Status created = engine().CreateCollection(call_, name, wanted, 0);
+  ASSERT_TRUE(created.ok()) << created.error().ToString();
+  std::vector<TestPoint> points = Points(0, 300);
+  for (TestPoint& point : points) {
+    const std::string n = std::to_string(1 + std::stoi(point.id) % 97);
+    point.vectors_json = R"({"text":[0.)" + n + R"(,0.25,0.5,)" + point.id + R"(.5],"img":[)" + n +
+                         R"(,7],"colbert":[[0.)" + n + R"(,0.5],[0.25,0.)" + n +
+                         R"(]],"bm25":{"indices":[)" + n + R"(,1000],"values":[0.5,0.25]}})";
+  }
+  harness_->Upsert(name, points, {});
+  const Collection original = ReadActive(name);
+  const auto layout = engine().LayoutOf(original);
+  ASSERT_TRUE(layout.ok()) << layout.error().ToString();
+  std::map<ShardId, Captured> images;
+  std::vector<SampledPoint> samples;
+  for (const ReplicaRef& replica : Replicas(original)) {
+    WaitIdle(replica);
+    images[replica.shard] = Stream(replica);
+    ASSERT_TRUE(images[replica.shard].facts && images[replica.shard].facts->live_points);
+    EXPECT_EQ(images[replica.shard].ids, Ids(replica, 1000));
+    const Status fits = engine().CheckLayout(images[replica.shard].facts->layout_json, *layout);
+    EXPECT_TRUE(fits.ok()) << fits.error().ToString();
+    const auto read = engine().ReadPoints(call_, replica, {"5", "6", "7", "8"});
+    ASSERT_TRUE(read.ok());
+    samples.insert(samples.end(), read->begin(), read->end());
+  }
+  const auto queries = engine().ProposeQueries(call_, original, samples);
+  ASSERT_TRUE(queries.ok()) << queries.error().ToString();
+  ASSERT_EQ(queries->size(), 4U) << "one for each vector";
+
+  const std::string restored = NewName();
+  const Status again = engine().CreateCollection(call_, restored, original, 0);
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  EXPECT_EQ(Read(restored).create_json, original.create_json);
+  for (const ReplicaRef& target : Replicas(ReadActive(restored))) {
+    const Status sent = Send(target, images.at(target.shard).tar);
+    ASSERT_TRUE(sent.ok()) << sent.error().ToString();
+  }
+  for (const ReplicaRef& replica : Replicas(ReadActive(restored))) {
+    EXPECT_EQ(Count(replica).in_ring, images.at(replica.shard).ids.size());
+    for (const SampledPoint& sample : samples) {
+      const auto read = engine().ReadPoints(call_, replica, {sample.id_json});
+      ASSERT_TRUE(read.ok());
+      for (const SampledPoint& point : *read) EXPECT_EQ(point.point_json, sample.point_json);
+    }
+  }
+  for (const GoldenQuery& query : *queries) {
+    const auto before = engine().Ask(call_, name, query);
+    const auto after = engine().Ask(call_, restored, query);
+    ASSERT_TRUE(before.ok()) << before.error().ToString();
+    ASSERT_TRUE(after.ok()) << after.error().ToString();
+    ASSERT_FALSE(before->ids.empty()) << query.request_json;
+    ASSERT_EQ(before->scores.size(), after->scores.size());
+    for (std::size_t i = 0; i < before->scores.size(); ++i) {
+      EXPECT_NEAR(before->scores[i], after->scores[i], 1e-5) << query.request_json;
+    }
+  }
+}
+
 TEST_P(EngineContract, AnImageWithAnotherChecksumIsRefusedAndChangesNothing) {
   const std::string name = Make(1, 1);
   harness_->Upsert(name, Points(0, 20), {});

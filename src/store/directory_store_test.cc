@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "testing/temp_folder.h"
@@ -272,6 +273,30 @@ TEST_F(DirectoryStoreTest, AProcessKilledAtAnyStepLeavesOldOrNewAndALeftoverAtMo
       }
     }
   }
+}
+
+TEST_F(DirectoryStoreTest, SyncsTheFileBeforeItHasItsNameAndEveryDirectoryBehindIt) {
+  std::vector<std::pair<DirectoryStep, std::string>> steps;
+  const auto store = Open({.fault = [&](DirectoryStep step, const std::string& path) {
+    steps.emplace_back(step, path.starts_with(".holdfast-tmp/") ? "temporary" : path);
+    return 0;
+  }});
+  using enum DirectoryStep;
+
+  ASSERT_TRUE(store->Put({}, "a/b/key", Body("x"), PutMode::kReplace).ok());
+  EXPECT_THAT(steps, ElementsAre(std::pair(kCreateTemporary, "temporary"),
+                                 // Again, after the folder of temporary files was made.
+                                 std::pair(kCreateTemporary, "temporary"),
+                                 std::pair(kWrite, "temporary"), std::pair(kSyncFile, "temporary"),
+                                 std::pair(kSyncDirectory, "."), std::pair(kSyncDirectory, "a"),
+                                 std::pair(kPublish, "a/b/key"), std::pair(kSyncDirectory, "a/b")));
+
+  steps.clear();
+  ASSERT_TRUE(store->Put({}, "a/b/other", Body("x"), PutMode::kIfAbsent).ok());
+  EXPECT_THAT(steps,
+              ElementsAre(std::pair(kCreateTemporary, "temporary"), std::pair(kWrite, "temporary"),
+                          std::pair(kSyncFile, "temporary"), std::pair(kPublish, "a/b/other"),
+                          std::pair(kSyncDirectory, "a/b")));
 }
 
 // --- leftovers and other processes -------------------------------------------------------------

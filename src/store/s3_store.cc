@@ -17,7 +17,7 @@ namespace {
 
 /// Above this a put waits for "100 Continue", so that a refusal is heard before the bytes are sent.
 constexpr std::uint64_t kExpectContinueAbove = 1 * kMiB;
-/// A page of 1,000 keys of 1,024 characters, each three times as long when encoded, and their tags.
+/// A page of 1,000 keys of 1,024 characters, six times as long when written as entities, and tags.
 constexpr std::uint64_t kListBytesMax = 8 * kMiB;
 /// Answers that one page of ours may be made of, so that a server cannot keep us forever.
 constexpr int kListRoundsMax = 100;
@@ -316,7 +316,6 @@ Result<std::vector<StoredObject>> S3Store::List(const CallContext& call, std::st
   for (int round = 0; round < kListRoundsMax; ++round) {
     Url url = BucketUrl()
                   .With("list-type", "2")
-                  .With("encoding-type", "url")
                   .With("max-keys", std::to_string(kListPageMax - page.size()))
                   .With("prefix", whole_prefix);
     if (!token.empty()) {

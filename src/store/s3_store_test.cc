@@ -130,7 +130,7 @@ TEST_F(S3StoreTest, ClocksThatDifferAreNamedWithTheDifference) {
   class Late final : public Clock {
    public:
     MonotonicTime Monotonic() override { return SystemClock().Monotonic(); }
-    WallTime Wall() override { return SystemClock().Wall() - 2h; }
+    WallTime Wall() override { return SystemClock().Wall() - 2h - 30s; }
     Status SleepFor(const CallContext& call, Duration length) override {
       return SystemClock().SleepFor(call, length);
     }
@@ -391,8 +391,6 @@ INSTANTIATE_TEST_SUITE_P(
                 "<ListBucketResult><Contents><Key>p/c</Key><Size>1</Size></Contents>"
                 "</ListBucketResult>",
                 ErrorCode::kUnavailable},
-        OddList{"BadEncoding", "<ListBucketResult>" ENTRY("p/%zz") "</ListBucketResult>",
-                ErrorCode::kUnavailable},
         OddList{"OutOfOrder", "<ListBucketResult>" ENTRY("p/d") ENTRY("p/c") "</ListBucketResult>",
                 ErrorCode::kUnsupported},
         OddList{"IgnoresStartAfter", "<ListBucketResult>" ENTRY("p/a") "</ListBucketResult>",
@@ -412,8 +410,8 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(S3Store, FillsAPageFromSeveralAnswersAndSkipsWhatIsNotOurs) {
   HttpTestServer server([](const TestRequest& request, TestConnection& peer) {
     if (request.target.find("continuation-token=next") != std::string::npos) {
-      peer.Reply(200, "<ListBucketResult><IsTruncated>false</IsTruncated>" ENTRY("p/b%2Bc+d")
-                          ENTRY("p/%C3%BC") "</ListBucketResult>");
+      peer.Reply(200, "<ListBucketResult><IsTruncated>false</IsTruncated>" ENTRY("p/b+c &amp; %41")
+                          ENTRY("p/ü") "</ListBucketResult>");
     } else {
       peer.Reply(200,
                  "<ListBucketResult><IsTruncated>true</IsTruncated>"
@@ -433,7 +431,7 @@ TEST(S3Store, FillsAPageFromSeveralAnswersAndSkipsWhatIsNotOurs) {
   ASSERT_TRUE(page.ok()) << page.error().ToString();
   ASSERT_EQ(page->size(), 2U);
   EXPECT_EQ(page->at(0).key, "p/a");
-  EXPECT_EQ(page->at(1).key, "p/b+c d");
+  EXPECT_EQ(page->at(1).key, "p/b+c & %41");
   EXPECT_EQ(FormatTime(page->at(0).last_modified), "2026-11-22T03:24:38.000Z");
 }
 

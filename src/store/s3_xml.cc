@@ -1,11 +1,9 @@
 #include "store/s3_xml.h"
 
-#include <algorithm>
 #include <charconv>
 #include <pugixml.hpp>
 
 #include "base/clock.h"
-#include "http/url.h"
 
 namespace holdfast {
 namespace {
@@ -26,12 +24,7 @@ Error NoList(std::string_view why) {
 }
 
 Result<StoredObject> ParseObject(const pugi::xml_node& node) {
-  // Servers differ in whether a blank is "+" or "%20"; all write a real "+" as "%2B".
-  std::string encoded = node.child_value("Key");
-  std::ranges::replace(encoded, '+', ' ');
-  auto key = PercentDecode(encoded);
-  if (!key.ok()) return NoList("a key is badly encoded");
-  StoredObject object{.key = *std::move(key), .size = 0, .last_modified = {}};
+  StoredObject object{.key = node.child_value("Key"), .size = 0, .last_modified = {}};
   const std::string_view size = node.child_value("Size");
   const auto [end, code] = std::from_chars(size.data(), size.data() + size.size(), object.size);
   if (code != std::errc() || end != size.data() + size.size()) {
@@ -55,7 +48,9 @@ S3ErrorText ParseS3Error(std::string_view body) {
 
 Result<S3ListPage> ParseS3List(std::string_view body) {
   pugi::xml_document document;
-  const pugi::xml_parse_result parsed = document.load_buffer(body.data(), body.size());
+  // A key may be a blank and nothing else.
+  const pugi::xml_parse_result parsed = document.load_buffer(
+      body.data(), body.size(), pugi::parse_default | pugi::parse_ws_pcdata_single);
   if (!parsed) return NoList(parsed.description());
   const pugi::xml_node list = document.child("ListBucketResult");
   if (!list) return NoList("it is no ListBucketResult");

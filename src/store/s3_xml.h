@@ -19,7 +19,8 @@ struct S3ErrorText {
 };
 S3ErrorText ParseS3Error(std::string_view body);
 
-/// One answer to ListObjectsV2 that was asked for with encoding-type=url; keys are decoded.
+/// One answer to ListObjectsV2 that was asked for without encoding-type: our keys need none, and
+/// servers do not agree on what a '+' means in it (seen: versitygw 1.8.0).
 struct S3ListPage {
   std::vector<StoredObject> objects;
   bool truncated = false;

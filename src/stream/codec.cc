@@ -211,18 +211,18 @@ Status Codec::Decode(std::uint8_t codec, ByteView coded, std::size_t plain_size,
 }
 
 void ZstdCompress(ByteView plain, int level, Bytes& out) {
-  thread_local const Compressor kContext(ZSTD_createCCtx());
-  HF_ASSERT(kContext != nullptr);
+  thread_local const Compressor context(ZSTD_createCCtx());
+  HF_ASSERT(context != nullptr);
   const std::size_t start = out.size();
   out.resize(start + ZSTD_compressBound(plain.size()));
-  const std::size_t size = ZSTD_compressCCtx(kContext.get(), out.data() + start, out.size() - start,
+  const std::size_t size = ZSTD_compressCCtx(context.get(), out.data() + start, out.size() - start,
                                              plain.data(), plain.size(), level);
   HF_ASSERT(ZSTD_isError(size) == 0);
   out.resize(start + size);
 }
 
 Status ZstdDecompress(ByteView frame, std::size_t plain_bytes_max, Bytes& out) {
-  thread_local const Decompressor kContext = NewDecompressor();
+  thread_local const Decompressor context = NewDecompressor();
   const unsigned long long size = ZSTD_getFrameContentSize(frame.data(), frame.size());
   if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN) {
     return Damaged("is not a zstd frame that says its size");
@@ -233,8 +233,7 @@ Status ZstdDecompress(ByteView frame, std::size_t plain_bytes_max, Bytes& out) {
   }
   const std::size_t start = out.size();
   out.resize(start + static_cast<std::size_t>(size));
-  Status status =
-      Decompress(*kContext, frame, {out.data() + start, static_cast<std::size_t>(size)});
+  Status status = Decompress(*context, frame, {out.data() + start, static_cast<std::size_t>(size)});
   if (!status.ok()) out.resize(start);
   return status;
 }

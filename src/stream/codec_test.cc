@@ -172,6 +172,9 @@ TEST(Codec, DamageNeverGivesOtherSizesAndIsMostlyFound) {
     }
     Bytes out;
     const auto id = static_cast<std::uint8_t>(good.codec);
+    Bytes longer = good.bytes;
+    longer.push_back(std::byte{0});
+    EXPECT_FALSE(codec.Decode(id, longer, plain.size(), out).ok());
     EXPECT_FALSE(codec.Decode(id, good.bytes, plain.size() - 1, out).ok());
     EXPECT_FALSE(codec.Decode(id, good.bytes, plain.size() + 1, out).ok());
     EXPECT_FALSE(codec.Decode(id, good.bytes, ~std::size_t{0}, out).ok());

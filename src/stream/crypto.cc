@@ -36,16 +36,16 @@ struct FreeContext {
 /// Working memory of this thread, which keeps the schedule of the last key until the next call or
 /// the thread's end (OpenSSL wipes it then).
 EVP_CIPHER_CTX& ThreadContext() {
-  thread_local const std::unique_ptr<EVP_CIPHER_CTX, FreeContext> kContext(EVP_CIPHER_CTX_new());
-  HF_ASSERT(kContext != nullptr);
-  return *kContext;
+  thread_local const std::unique_ptr<EVP_CIPHER_CTX, FreeContext> context(EVP_CIPHER_CTX_new());
+  HF_ASSERT(context != nullptr);
+  return *context;
 }
 
 /// Fetched once, as for SHA-256.
 const EVP_CIPHER* Algorithm() {
-  static EVP_CIPHER* const kAlgorithm = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
-  HF_ASSERT(kAlgorithm != nullptr);
-  return kAlgorithm;
+  static EVP_CIPHER* const algorithm = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+  HF_ASSERT(algorithm != nullptr);
+  return algorithm;
 }
 
 const unsigned char* Raw(ByteView bytes) {

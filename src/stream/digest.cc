@@ -17,9 +17,9 @@ using Context = std::unique_ptr<EVP_MD_CTX, FreeContext>;
 
 /// Fetched once: EVP_sha256() is looked up again at every init (OpenSSL 3 "implicit fetch").
 const EVP_MD* Algorithm() {
-  static EVP_MD* const kAlgorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  HF_ASSERT(kAlgorithm != nullptr);
-  return kAlgorithm;
+  static EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  HF_ASSERT(algorithm != nullptr);
+  return algorithm;
 }
 
 Context NewContext() {
@@ -53,8 +53,8 @@ void CopyState(const EVP_MD_CTX& from, EVP_MD_CTX& to) {
 
 /// Working memory of the one-shot functions.
 EVP_MD_CTX& ThreadContext() {
-  thread_local const Context kContext = NewContext();
-  return *kContext;
+  thread_local const Context context = NewContext();
+  return *context;
 }
 
 }  // namespace

@@ -55,7 +55,8 @@ Result<std::uint64_t> Number(ByteView field, std::string_view what) {
     return Damaged(std::string(what) + " is not an octal number");
   }
   std::uint64_t value = 0;  // 12 octal digits have 36 bits.
-  std::from_chars(text.data(), text.data() + digits, value, 8);
+  const std::string_view octal = text.substr(0, digits);
+  std::from_chars(octal.begin(), octal.end(), value, 8);
   return value;
 }
 

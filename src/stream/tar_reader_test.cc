@@ -70,8 +70,7 @@ TEST_P(RecordedTar, ItsHeadersAloneGiveTheSameEntries) {
 
 TEST_P(RecordedTar, EndsShortAtNoBlockUnnoticed) {
   const Bytes tar = ReadTestData(GetParam());
-  // One reader goes through; its copy of the state at every block would be what a cut leaves.
-  for (std::size_t size = 0; size + 1024 < tar.size(); size += 512 * (1 + tar.size() / 400'000)) {
+  for (std::size_t size = 0; size < tar.size(); size += 512) {
     const auto end = Judge(ByteView(tar).first(size));
     ASSERT_FALSE(end.ok()) << size;
     ASSERT_EQ(end.error().code(), ErrorCode::kDataLoss);

@@ -128,7 +128,6 @@ class FaultyConnection final : public Connection {
     }
     SqlFaults::Kind kind;
     if (!faults_->Next(kind)) return statement();
-    if (kind == SqlFaults::Kind::kKill) ::kill(::getpid(), SIGKILL);
     if (kind == SqlFaults::Kind::kConflict) {
       // As after a deadlock: the server has rolled back.
       (void)inner_->Execute({}, "ROLLBACK", {});
@@ -199,6 +198,7 @@ bool SqlFaults::Next(Kind& kind) {
   const bool hit = span_ == Span::kOnce ? statements_ == fail_at_ : statements_ >= fail_at_;
   if (!hit) return false;
   met_ = true;
+  if (kind_ == Kind::kKill) ::kill(::getpid(), SIGKILL);
   kind = kind_;
   return true;
 }

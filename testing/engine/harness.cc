@@ -25,6 +25,7 @@ class ScriptedHarness final : public EngineHarness {
   Engine& engine() override { return engine_; }
   Clock& clock() override { return clock_; }
   std::uint32_t peers() const override { return ScriptedOptions().peers; }
+  bool has_named_vectors() const override { return false; }
   void Upsert(const std::string& collection, const std::vector<TestPoint>& points,
               const std::optional<ShardKey>& key) override {
     for (const TestPoint& point : points) {
@@ -65,12 +66,15 @@ class LiveHarness final : public EngineHarness {
     return static_cast<std::uint32_t>(cluster_.urls().size());
   }
 
+  bool has_named_vectors() const override { return true; }
+
   void Upsert(const std::string& collection, const std::vector<TestPoint>& points,
               const std::optional<ShardKey>& key) override {
     Json list = Json::array();
     for (const TestPoint& point : points) {
       list.push_back({{"id", Json::parse(point.id)},
-                      {"vector", point.vector},
+                      {"vector", point.vectors_json.empty() ? Json(point.vector)
+                                                            : Json::parse(point.vectors_json)},
                       {"payload", Json::parse(point.payload)}});
     }
     Json body = {{"points", std::move(list)}};

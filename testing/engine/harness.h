@@ -21,6 +21,8 @@ struct TestPoint {
   std::vector<float> vector;
   /// A JSON object.
   std::string payload = "{}";
+  /// Named, sparse and multivectors: JSON, instead of `vector`. Only where has_named_vectors().
+  std::string vectors_json{};
 };
 
 /// One cluster with an engine for it. Calls of the cluster that fail end the test program: they are
@@ -31,6 +33,7 @@ class EngineHarness {
   virtual Engine& engine() = 0;
   virtual Clock& clock() = 0;
   virtual std::uint32_t peers() const = 0;
+  virtual bool has_named_vectors() const = 0;
   /// Applied when it returns.
   virtual void Upsert(const std::string& collection, const std::vector<TestPoint>& points,
                       const std::optional<ShardKey>& key) = 0;
