@@ -45,22 +45,22 @@ class SpoolLease {
 
 struct GroupWriterOptions {
   /// Id of this attempt; new for every attempt.
-  GroupId group;
+  GroupId group = {};
   /// Groups to look for known blocks in, newest first. Those that the intent does not rely on are
   /// left out.
-  std::vector<GroupId> parents;
+  std::vector<GroupId> parents = {};
   /// Attempts that broke off, newest first: their packs and finished images serve as well.
-  std::vector<GroupId> broken_attempts;
+  std::vector<GroupId> broken_attempts = {};
   /// Where sealed bytes wait that the store cannot take yet, in files without a name. Empty: no
   /// spool, only memory.
-  std::string spool_directory;
+  std::string spool_directory = {};
   std::uint64_t spool_bytes_max = 8 * kGiB;
   /// Put calls at once.
   std::size_t upload_threads = 4;
   /// Ceiling of the buffers of this attempt, for up to ten images at once; 96 MiB at least.
   std::uint64_t memory_bytes_max = 160 * kMiB;
   /// Blocks that are known by name beside those found beside the file (64 bytes each).
-  std::size_t known_blocks_max = 512 * 1024;
+  std::size_t known_blocks_max = 256 * 1024;
 };
 
 /// What to do when the store is slower than the stream and the room for it is used up.
@@ -73,10 +73,10 @@ enum class WhenFull {
 
 struct ImageOptions {
   /// Whose image it is (for shards: collection uuid, shard id, peer id).
-  std::string label;
+  std::string label = {};
   /// Room reserved before the stream was opened; may be empty, then the image takes free room as it
   /// needs it.
-  SpoolLease room;
+  SpoolLease room = {};
   WhenFull when_full = WhenFull::kFail;
 };
 

@@ -28,11 +28,11 @@ constexpr Duration kIntentLifetime = std::chrono::hours(7 * 24);
 /// What an operation says of itself.
 struct IntentNote {
   /// "backup", "restore", "verify", "export", ...
-  std::string purpose;
+  std::string purpose = {};
   /// The attempt that the operation writes; nothing for those that only read.
-  std::optional<GroupId> own;
+  std::optional<GroupId> own = {};
   /// Groups and broken attempts that it wants to rely on.
-  std::vector<GroupId> relies_on;
+  std::vector<GroupId> relies_on = {};
 };
 
 /// A declared intent: renewed by a thread of its own until it is released or dies. Thread-safe.

@@ -28,7 +28,7 @@ struct InitOptions {
   /// Chosen once; cannot be changed later.
   Sealing sealing = Sealing::kAes256Gcm;
   /// Required for kAes256Gcm, refused for kNone.
-  Secret password;
+  Secret password = {};
   /// What a password costs to try. Opening takes that much memory and time once.
   Argon2Cost kdf{.operations = 4, .memory_bytes = std::uint64_t{128} << 20};
   Clock& clock = SystemClock();
@@ -39,9 +39,9 @@ struct InitOptions {
 struct OpenOptions {
   /// What the configuration says; kFailedPrecondition when the repository was made otherwise.
   /// Nothing: take what is recorded.
-  std::optional<Sealing> sealing;
+  std::optional<Sealing> sealing = {};
   /// Required for kAes256Gcm, refused for kNone.
-  Secret password;
+  Secret password = {};
   Clock& clock = SystemClock();
   SecureRandom& random = KernelRandom();
 };

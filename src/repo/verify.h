@@ -21,7 +21,7 @@ class Repository;
 
 struct VerifyOptions {
   /// Groups to verify; empty: all that are not forgotten.
-  std::vector<GroupId> groups;
+  std::vector<GroupId> groups = {};
   /// Read one `share`-th of the packs, another one each time; 1 reads all. Everything else
   /// (manifests, records, heads, block lists, presence and size of packs) is read always.
   std::uint32_t share = 1;

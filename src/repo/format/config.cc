@@ -117,7 +117,8 @@ std::string WriteConfig(const RepositoryConfig& config, const KeyRing& keys) {
                    {"block_bytes", config.block_bytes}};
   if (config.key) document["key"] = KeyToJson(*config.key);
   document["check"] = ToHex(keys.CheckConfig(AsBytes(Canonical(document))));
-  return document.dump(2) + "\n";
+  // Nothing behind the last brace: whatever is cut off is missed.
+  return document.dump(2);
 }
 
 Result<ReadConfig> ReadConfig::Parse(std::string_view text) {

@@ -44,9 +44,10 @@ Error Damaged(std::string_view key, std::string_view what) {
   return Error(ErrorCode::kDataLoss, fmt::format("{} is damaged: {}", key, what));
 }
 
-/// Entries of an opened footer. `footer_offset`: where it begins in the pack.
-Result<std::vector<PackEntry>> ParseFooter(std::string_view key, ByteView footer,
-                                           std::uint64_t footer_offset) {
+}  // namespace
+
+Result<std::vector<PackEntry>> ParsePackFooter(std::string_view key, ByteView footer,
+                                               std::uint64_t footer_offset) {
   ByteReader reader(footer, key);
   HF_TRY(const std::uint32_t count, reader.U32());
   if (count == 0 || reader.left() != std::size_t{count} * kPackEntryBytes) {
@@ -71,8 +72,6 @@ Result<std::vector<PackEntry>> ParseFooter(std::string_view key, ByteView footer
   if (offset != footer_offset) return Damaged(key, "its footer is not where it should be");
   return entries;
 }
-
-}  // namespace
 
 PackBuilder::PackBuilder(const KeyRing& keys, const PackId& id, Bytes& buffer)
     : keys_(keys), id_(id), sealer_(keys.PackSealer(id)), buffer_(buffer) {
@@ -153,7 +152,7 @@ Result<std::vector<PackEntry>> PackOpener::ReadFooterFromEnd(ByteView end, std::
            .ok()) {
     return Damaged(key_, "its footer does not open");
   }
-  return ParseFooter(key_, footer, behind_header - length);
+  return ParsePackFooter(key_, footer, behind_header - length);
 }
 
 Status PackOpener::OpenBlock(const BlockIdentity& block, const BlockPlace& place, ByteView sealed,

@@ -23,7 +23,7 @@ constexpr std::size_t kPackEntryBytes = 45;
 constexpr std::size_t kPackBytesWanted = 16 * kMiB;
 constexpr std::size_t kPackBytesMax = 64 * kMiB;
 
-/// Where a block lies in a pack. 24 bytes.
+/// Where a block lies in a pack.
 struct BlockPlace {
   std::uint32_t position = 0;
   std::uint32_t offset = 0;
@@ -36,6 +36,11 @@ struct PackEntry {
   BlockIdentity block;
   BlockPlace place;
 };
+
+/// The entries of an opened footer. `footer_offset`: where its sealed bytes begin in the pack;
+/// every byte before it must belong to a block. kDataLoss naming `key`.
+Result<std::vector<PackEntry>> ParsePackFooter(std::string_view key, ByteView footer,
+                                               std::uint64_t footer_offset);
 
 /// Fills one pack. The buffer is the caller's, so that it can be used again. One thread.
 class PackBuilder {

@@ -18,8 +18,25 @@ namespace holdfast {
 namespace {
 
 constexpr std::size_t kRandomBytes = 8;
-constexpr std::size_t kImageThreads = 8;
+/// Manifests, records and heads are small: what takes time is waiting for the store.
+constexpr std::size_t kDocumentThreads = 8;
 constexpr std::size_t kForeignMax = 1000;
+
+/// Calls `work` with every number below `count`, several at once. The first error ends it.
+Status ForEach(const CallContext& call, std::size_t count, std::size_t threads_max,
+               const std::function<Status(const CallContext&, std::size_t)>& work) {
+  std::atomic<std::size_t> next = 0;
+  ThreadGroup threads(call);
+  for (std::size_t i = 0; i < std::min(std::max<std::size_t>(threads_max, 1), count); ++i) {
+    HF_RETURN_IF_ERROR(threads.Start([&](const CallContext& thread_call) -> Status {
+      for (std::size_t n = next++; n < count; n = next++) {
+        HF_RETURN_IF_ERROR(work(thread_call, n));
+      }
+      return {};
+    }));
+  }
+  return threads.Join();
+}
 
 std::string RecordLabel(std::uint32_t number) {
   return fmt::format("collection record {}", number);
@@ -76,9 +93,13 @@ Result<VerifyReport> Verifier::Run(const CallContext& call) {
 Status Verifier::ChooseShare(const CallContext& call) {
   if (options_.share <= 1) return {};
   std::string last;
+  WallTime newest{};
   HF_RETURN_IF_ERROR(VisitObjects(call, repository_.store(), kVerificationsFolder,
                                   [&](const StoredObject& object) {
-                                    if (ParseKey(object.key)) last = object.key;
+                                    if (!ParseKey(object.key)) return Status();
+                                    if (object.last_modified < newest) return Status();
+                                    newest = object.last_modified;
+                                    last = object.key;
                                     return Status();
                                   }));
   if (last.empty()) return {};
@@ -159,14 +180,16 @@ Status Verifier::CheckGroup(const CallContext& call, const GroupId& group) {
                  AffectedImage{.group = group, .label = ""});
     return {};
   }
-  for (const RecordRef& record : envelope->records) {
-    const auto content = repository_.ReadCollection(call, *envelope, record.number);
-    if (content.ok()) continue;
-    if (!IsDamage(content.error())) return content.error();
-    damages_.Add(RecordKey(group, record.number), std::nullopt, content.error().message(),
-                 AffectedImage{.group = group, .label = RecordLabel(record.number)});
-  }
-  return {};
+  return ForEach(call, envelope->records.size(), kDocumentThreads,
+                 [&](const CallContext& record_call, std::size_t n) -> Status {
+                   const std::uint32_t number = envelope->records[n].number;
+                   const auto content = repository_.ReadCollection(record_call, *envelope, number);
+                   if (content.ok()) return {};
+                   if (!IsDamage(content.error())) return content.error();
+                   damages_.Add(RecordKey(group, number), std::nullopt, content.error().message(),
+                                AffectedImage{.group = group, .label = RecordLabel(number)});
+                   return {};
+                 });
 }
 
 Status Verifier::ForEachImage(
@@ -179,18 +202,10 @@ Status Verifier::ForEachImage(
       if (!IsDamage(envelope.error())) return envelope.error();
       continue;
     }
-    std::atomic<std::size_t> next = 0;
-    ThreadGroup threads(call);
-    const std::size_t count = std::min(kImageThreads, envelope->images.size());
-    for (std::size_t i = 0; i < count; ++i) {
-      HF_RETURN_IF_ERROR(threads.Start([&](const CallContext& thread_call) -> Status {
-        for (std::size_t n = next++; n < envelope->images.size(); n = next++) {
-          HF_RETURN_IF_ERROR(work(thread_call, group, envelope->images[n]));
-        }
-        return {};
-      }));
-    }
-    HF_RETURN_IF_ERROR(threads.Join());
+    HF_RETURN_IF_ERROR(ForEach(call, envelope->images.size(), kDocumentThreads,
+                               [&](const CallContext& image_call, std::size_t n) {
+                                 return work(image_call, group, envelope->images[n]);
+                               }));
   }
   return {};
 }
@@ -211,21 +226,15 @@ Status Verifier::CollectPacks(const CallContext& call, const GroupId& group,
 }
 
 Status Verifier::CheckPacks(const CallContext& call) {
-  std::atomic<std::uint32_t> next = 0;
-  ThreadGroup threads(call);
-  for (std::size_t i = 0; i < std::max<std::size_t>(options_.parallelism, 1); ++i) {
-    HF_RETURN_IF_ERROR(threads.Start([&](const CallContext& thread_call) -> Status {
-      for (std::uint32_t pack = next++; pack < packs_->size(); pack = next++) {
-        HF_RETURN_IF_ERROR(CheckPack(thread_call, pack));
-        damages_.OnProgress({.packs_done = packs_done_.load() + packs_listed_.load(),
-                             .packs = packs_->size(),
-                             .bytes_done = bytes_.load(),
-                             .damaged = damages_.count()});
-      }
-      return {};
-    }));
-  }
-  return threads.Join();
+  return ForEach(call, packs_->size(), options_.parallelism,
+                 [&](const CallContext& pack_call, std::size_t n) -> Status {
+                   HF_RETURN_IF_ERROR(CheckPack(pack_call, static_cast<std::uint32_t>(n)));
+                   damages_.OnProgress({.packs_done = packs_done_.load() + packs_listed_.load(),
+                                        .packs = packs_->size(),
+                                        .bytes_done = bytes_.load(),
+                                        .damaged = damages_.count()});
+                   return {};
+                 });
 }
 
 Status Verifier::CheckPack(const CallContext& call, std::uint32_t pack) {

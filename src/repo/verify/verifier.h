@@ -57,7 +57,6 @@ class Verifier {
   std::unique_ptr<PackContents> packs_;
   std::map<std::string, PackPresence> presence_;
   std::vector<GroupId> groups_;
-  /// Envelopes that could be read, by group.
   std::vector<std::string> foreign_;
   std::vector<std::string> notes_;
   std::uint32_t share_index_ = 0;

@@ -43,7 +43,7 @@ struct OutboxOptions {
   std::size_t buffers = 5;
   std::size_t buffer_bytes = 16 * kMiB;
   /// Empty: no spool.
-  std::string spool_directory;
+  std::string spool_directory = {};
   std::uint64_t spool_bytes_max = 0;
 };
 

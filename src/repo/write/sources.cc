@@ -23,6 +23,9 @@ constexpr std::size_t kImagePrefixDigits = 16;
 /// The footer of a pack that is in the store, with one or two ranged gets.
 Result<std::vector<PackEntry>> GetFooter(const CallContext& call, const Repository& repository,
                                          const StoredObject& object, const PackId& id) {
+  if (object.size < kPackHeaderBytes + kPackTrailerBytes) {
+    return Error(ErrorCode::kDataLoss, fmt::format("{} is damaged: it is cut short", object.key));
+  }
   const PackOpener opener(repository.keys(), id, object.key);
   std::size_t wanted = std::min(object.size, kFooterGuess);
   for (;;) {

@@ -28,7 +28,10 @@ Status SpoolRoom::Take(const CallContext& call, std::uint64_t bytes) {
   if (on_wait_) on_wait_();
   const Status taken = [&] {
     std::unique_lock lock(mutex_);
-    return WaitUntil(call, clock_, changed_, lock, [&] { return TakeLocked(bytes); });
+    // The condition may be asked for again after it was true.
+    bool done = false;
+    return WaitUntil(call, clock_, changed_, lock,
+                     [&] { return done || (done = TakeLocked(bytes)); });
   }();
   --waiting_;
   return taken;
