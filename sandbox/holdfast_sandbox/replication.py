@@ -70,6 +70,7 @@ class Writer:
             *(self._send(collection, leader, items, 0) for leader, items in by_leader.items())
         )
         results = [r for part in sent for r in part]
+        self._node.consensus.catch_up()  # A leader may have set replicas Dead: the client sees it.
         failed = [r["error"] for r in results if "error" in r]
         if failed:
             raise _failure(failed, len(results))
