@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -165,6 +166,29 @@ TEST_F(S3StoreTest, AWrongRegionIsAMatterOfConfiguration) {
 
   EXPECT_EQ(got.error().code(), ErrorCode::kConfiguration) << got.error().ToString();
   EXPECT_THAT(got.error().hint(), HasSubstr("region"));
+}
+
+TEST_F(S3StoreTest, WorksWithTheBucketAsHostName) {
+  // libcurl takes every name below "localhost" for this machine.
+  std::string why_not;
+  const auto server = VersityGw::Start(why_not, {"--virtual-domain", "s3.localhost"});
+  ASSERT_TRUE(server) << why_not;
+  const auto store =
+      Open({.endpoint = *Url::Parse("http://s3.localhost:" + std::to_string(server->port())),
+            .bucket = "my-bucket",
+            .prefix = "odd prefix+/",
+            .virtual_host = true});
+  const Status made = store->CreateBucket({});
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+
+  const auto report = ProbeStore({}, *store, SystemClock(), KernelRandom());
+
+  ASSERT_TRUE(report.ok());
+  for (const StoreFinding& finding : report->findings) {
+    EXPECT_TRUE(finding.ok) << finding.what << ": " << finding.detail;
+  }
+  ASSERT_TRUE(store->Put({}, "a b/c", Body("x"), PutMode::kReplace).ok());
+  EXPECT_TRUE(std::filesystem::exists(server->data() / "my-bucket/odd prefix+/a b/c"));
 }
 
 // --- a server in between that misbehaves -------------------------------------------------------
