@@ -160,7 +160,9 @@ def test_the_check_finds_what_is_broken_in_a_restored_collection(client, data, n
         client.call("PUT", f"{path}?wait=true", {"points": [point]})
 
     checker = journal.Checker(told, t1, t2, lambda row, vectors: True)
-    there, gone = checker.must_answer(), checker.must_not_answer()
+    # A point that was deleted after the capture would be told as late when it is missing.
+    there = [i for i in checker.must_answer() if None not in told.histories[i].states()]
+    gone = checker.must_not_answer()
     assert kinds() == set()
 
     # A point that must answer is gone.
