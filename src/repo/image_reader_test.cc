@@ -88,6 +88,14 @@ TEST_F(ImageReaderTest, NeighbouringBlocksComeWithOneGet) {
   EXPECT_LE(counting_.calls(StoreOp::kGet) - before, 5U);
 }
 
+TEST_F(ImageReaderTest, EqualBlocksComeWithOneGet) {
+  const Bytes tar = MakeTar({{"same", Bytes(12 << 20, std::byte{7})}});
+  const auto image = Store(tar);
+  const std::uint64_t before = counting_.calls(StoreOp::kGet);
+  EXPECT_TRUE(*ReadAll(**image->OpenTar({})) == tar);
+  EXPECT_LE(counting_.calls(StoreOp::kGet) - before, 5U);
+}
+
 TEST_F(ImageReaderTest, ListsItsFiles) {
   const Bytes tar = ReadTestData("shard-stream.tar");
   const auto entries = *ReadTar(tar);

@@ -49,10 +49,12 @@ bool Segmenter::Take(Segment& segment) {
       segment.begin = begin;
       segment.end = end;
     } else {
-      const bool near = *segment.pack == element.block->pack && begin >= segment.end &&
-                        begin - segment.end <= kGapMax;
-      if (!near) return false;
-      segment.end = end;
+      if (*segment.pack != element.block->pack) return false;
+      const bool behind = begin >= segment.end && begin - segment.end <= kGapMax;
+      // Blocks of equal bytes are one block: a second look at it needs no second request.
+      const bool inside = begin >= segment.begin && end <= segment.end;
+      if (!behind && !inside) return false;
+      segment.end = std::max(segment.end, end);
     }
   }
   segment.size += element.size();
