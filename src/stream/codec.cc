@@ -16,9 +16,8 @@
 #include "stream/block_sample.h"
 #include "stream/float_planes.h"
 
-// Layout of kFloatPlanes: a byte whose bit k says that plane k is a zstd frame; then the planes
-// from 0 (lowest mantissa bits and sign) to 3 (exponents), each either a u32 length and a frame or
-// plain_size / 4 raw bytes; then the plain_size % 4 bytes that are left over.
+// Layout of kFloatPlanes: docs/design/repository-format.md section 4.1. Raw planes come first, so
+// that they are split straight into the output.
 
 namespace holdfast {
 namespace {

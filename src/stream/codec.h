@@ -11,7 +11,7 @@
 
 namespace holdfast {
 
-/// How a block is coded. The numbers are those of the repository format (section 4).
+/// How a block is coded. The numbers are those of the repository format (section 4.1).
 enum class CodecId : std::uint8_t {
   /// The plain bytes.
   kStored = 0,
@@ -19,7 +19,7 @@ enum class CodecId : std::uint8_t {
   kZstd = 1,
   /// float32 values, each rotated left by one bit (so that its exponent is one whole byte), split
   /// into four byte planes; each plane raw or a zstd frame. Measured fact 6: the exponents are what
-  /// shrinks, the mantissas are noise. Layout in codec.cc.
+  /// shrinks, the mantissas are noise. Layout: section 4.1.
   kFloatPlanes = 2,
 };
 
