@@ -7,7 +7,7 @@ if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
 endif()
 
 set(HOLDFAST_FUZZ_RUNS 20000 CACHE STRING "Inputs that one fuzz target tries in a test run.")
-set(HOLDFAST_FUZZ_SECONDS 20 CACHE STRING "Seconds after which a fuzz target stops in a test run.")
+set(HOLDFAST_FUZZ_SECONDS 10 CACHE STRING "Seconds after which a fuzz target stops in a test run.")
 
 # The libraries are instrumented for coverage, too.
 target_compile_options(holdfast_flags INTERFACE -fsanitize=fuzzer-no-link)

@@ -130,6 +130,8 @@ TEST_F(OutboxTest, TheFirstFailureEndsItForEverybody) {
   EXPECT_THAT(waited.error().message(), HasSubstr("write pack1"));
   EXPECT_FALSE(outbox->PutDocument("document", Bytes(1), 0, {}).ok());
   EXPECT_FALSE(outbox->TakeBuffer({}).ok());
+  // Told by its own thread, perhaps after whoever waited has heard.
+  outbox->Stop();
   EXPECT_EQ(failures_.load(), 1);
 }
 
