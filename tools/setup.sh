@@ -4,7 +4,7 @@
 
 VENV_INPUT="$ROOT/tools/requirements.txt"
 VERSITYGW_INPUT="$ROOT/tools/versitygw"
-SETUP_GROUPS=(build python sql s3 lint)
+SETUP_GROUPS=(build python sql s3 lint bench)
 
 setup_note() { printf 'setup: %s\n' "$*" >&2; }
 

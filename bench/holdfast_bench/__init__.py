@@ -1,0 +1,1 @@
+"""The benchmarks of holdfast: ratios to floors that are measured in the same run."""

@@ -1,0 +1,101 @@
+"""./dev bench: see docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from holdfast_sandbox.demo_data import DemoDataError
+
+from holdfast_bench import pipeline
+from holdfast_bench.floors import FloorError
+from holdfast_bench.program import RunError
+from holdfast_bench.report import table
+from holdfast_bench.settings import Settings
+
+# Name -> function from Settings to rows. A new benchmark is one more line.
+BENCHES = {"pipeline": pipeline.run}
+
+_MEMORY = Path("/dev/shm")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./dev bench", description="Ratios of holdfast to floors measured in the same run."
+    )
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)}")
+    parser.add_argument("--gb", type=float, default=2.0, help="size of the tars (default 2)")
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions (default 5)")
+    parser.add_argument(
+        "--place", action="append", choices=("memory", "disk"), help="where repositories are made"
+    )
+    parser.add_argument("--dir", type=Path, help="folder of the place disk")
+    parser.add_argument(
+        "--shared", action="store_true", help="do not keep ./dev build out while measuring"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--strict", action="store_true", help="status 1 when a bound is missed")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.benches if name not in BENCHES]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]}; there are: {', '.join(BENCHES)}")
+    if arguments.gb <= 0 or arguments.repeat < 1:
+        parser.error("--gb and --repeat must be above 0")
+    return arguments
+
+
+def _folders(arguments: argparse.Namespace) -> dict[str, Path]:
+    """The places, each with room for a repository and the floor beside it."""
+    known = {"memory": _MEMORY, "disk": arguments.dir or Path(tempfile.gettempdir())}
+    chosen = {name: known[name] for name in arguments.place or ("memory", "disk")}
+    for name, folder in chosen.items():
+        needed = arguments.gb * 2.2e9
+        if not folder.is_dir() or shutil.disk_usage(folder).free < needed:
+            raise RunError(
+                f"{folder} has no {needed / 1e9:.1f} GB free; choose a smaller --gb, or leave "
+                f"{name} out with --place"
+            )
+    return chosen
+
+
+def main() -> int:
+    """The exit status: 0, 1 for a missed bound with --strict, 2 when something could not be run."""
+    arguments = _arguments()
+
+    def say(text: str) -> None:
+        print(f"bench: {text}", file=sys.stderr, flush=True)
+
+    try:
+        if shutil.which("zstd") is None:
+            raise RunError("the program zstd is missing; ./dev setup bench installs it")
+        settings = Settings(
+            Path(os.environ["HOLDFAST_BIN"]),
+            arguments.gb,
+            arguments.repeat,
+            _folders(arguments),
+            say,
+            None if arguments.shared else Path(os.environ["HOLDFAST_CACHE"]) / "build.lock",
+        )
+        rows = [row for name in arguments.benches or BENCHES for row in BENCHES[name](settings)]
+    except (RunError, FloorError, DemoDataError, OSError, subprocess.CalledProcessError) as error:
+        say(f"failed: {error}")
+        return 2
+    if arguments.json:
+        for row in rows:
+            print(json.dumps(row.as_json()))
+    else:
+        print(table(rows))
+    missed = [row.what for row in rows if row.missed]
+    if missed:
+        say(f"bound missed: {', '.join(missed)}")
+    return 1 if missed and arguments.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
