@@ -843,6 +843,24 @@ TEST_P(EngineContract, TheLastSettingsAreApplied) {
   EXPECT_EQ(Read(name).finish_json, as.finish_json);
 }
 
+TEST_P(EngineContract, MetadataOfTheClusterIsWrittenAndRead) {
+  const std::string key = "holdfast contract/key %";
+  const auto value = [&]() -> std::string {
+    const auto topology = engine().ReadTopology(call_);
+    if (!topology.ok()) return topology.error().ToString();
+    const auto found = topology->metadata.find(key);
+    return found == topology->metadata.end() ? "absent" : found->second;
+  };
+  for (const std::string want : {R"({"a":[1,"x"]})", "17"}) {
+    const Status set = engine().SetMetadata(call_, key, want);
+    ASSERT_TRUE(set.ok()) << set.error().ToString();
+    for (int i = 0; i < 100 && value() != want; ++i) {
+      ASSERT_TRUE(SystemClock().SleepFor(call_, std::chrono::milliseconds(20)).ok());
+    }
+    EXPECT_EQ(value(), want);
+  }
+}
+
 // --- a node that is gone -------------------------------------------------------------------------
 
 TEST_P(EngineContract, ADeadPeerIsShownAndTheRestIsServed) {

@@ -102,6 +102,7 @@ class ScriptedEngine final : public Engine {
   void FinishTransfers(const std::string& collection);
   void SetResharding(const std::string& collection, const std::string& what);
   void SetAlias(const std::string& alias, const std::string& collection);
+  /// An empty value removes the key.
   void SetMetadata(const std::string& key, const std::string& value_json);
   /// Damages one replica alone: a point that only it lacks.
   void LosePoint(const ReplicaRef& replica, const std::string& id);
@@ -187,6 +188,8 @@ class ScriptedEngine final : public Engine {
                       const std::optional<ShardKey>& key,
                       const std::vector<std::string>& ids) override;
   Status SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves) override;
+  Status SetMetadata(const CallContext& call, const std::string& key,
+                     const std::string& value_json) override;
   Status FinishCollection(const CallContext& call, const std::string& name,
                           const Collection& as) override;
 

@@ -42,7 +42,11 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   for (const std::uint64_t peer : flags.avoid) command.request.avoid.push_back(PeerId(peer));
   HF_TRY(command.wait, ParseDuration(flags.wait));
   for (const std::string& text : flags.as) {
-    const std::size_t equals = text.find('=');
+    std::size_t equals = text.find('=');
+    // A name may have such a character itself; then --collections tells where it ends.
+    for (const std::string& name : flags.collections) {
+      if (text.starts_with(name + "=")) equals = name.size();
+    }
     if (equals != std::string::npos) {
       command.request.rename[text.substr(0, equals)] = text.substr(equals + 1);
     } else if (flags.collections.size() == 1) {
@@ -67,6 +71,9 @@ void PrintRestorePlan(Output& output, const RestorePlan& plan) {
     }
   }
   output.PrintTable(table);
+  for (const auto& [key, value] : plan.metadata) {
+    output.Line("cluster metadata key '" + key + "' is written back");
+  }
   for (const std::string& text : plan.given_up) output.Line("given up: " + text);
 }
 
@@ -93,6 +100,10 @@ Result<int> RunRestore(CommandContext& context, const RestoreFlags& flags) {
   context.output.PrintTable(table);
   context.output.Line("restored and verified from group " + outcome.group.value() + " in " +
                       FormatDuration(took));
+  if (outcome.metadata_keys > 0) {
+    context.output.Line("cluster metadata: " + FormatCount(outcome.metadata_keys) +
+                        " keys written back");
+  }
   for (const std::string& text : outcome.given_up) context.output.Line("given up: " + text);
   if (!context.output.json()) PrintWarnings(context.output, outcome.warnings);
   context.output.Result("complete",

@@ -62,8 +62,11 @@ int Fail(Output& output, const Error& error, int signal) {
     output.Failure(error, "cancelled");
     return 128 + signal;
   }
-  output.Failure(error, "failed");
-  return ExitStatus(error.code());
+  const int status = ExitStatus(error.code());
+  const bool try_later = status == ExitStatus(ErrorCode::kUnavailable);
+  output.Failure(try_later ? Error(error).WithHint("Nothing was changed; try again later.") : error,
+                 "failed");
+  return status;
 }
 
 int RunCommand(const CommonOptions& options, const Command& chosen) {
@@ -85,7 +88,7 @@ int RunCommand(const CommonOptions& options, const Command& chosen) {
 }
 
 int Main(int argc, char** argv) {
-  if (argc == 2 && std::strcmp(argv[1], kWatchdogCommand) == 0) return RunWatchdog();
+  if (argc >= 2 && std::strcmp(argv[1], kWatchdogCommand) == 0) return RunWatchdog();
   if (argc >= 2 && std::strcmp(argv[1], "sandbox") == 0) {
     const Error error = RunSandbox({argv + 2, argv + argc});
     std::fprintf(stderr, "holdfast: %s\nhint: %s\n", error.message().c_str(), error.hint().c_str());

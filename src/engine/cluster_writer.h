@@ -60,6 +60,10 @@ class ClusterWriter {
                               const std::vector<std::string>& ids) = 0;
   /// All in one call: readers see all of them or none (measured 19).
   virtual Status SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves) = 0;
+  /// Sets one key of the cluster's metadata; `value_json` is any JSON value. kFailedPrecondition on
+  /// a stand-alone server, which has none.
+  virtual Status SetMetadata(const CallContext& call, const std::string& key,
+                             const std::string& value_json) = 0;
   /// Applies finish_json; a no-op for "{}".
   virtual Status FinishCollection(const CallContext& call, const std::string& name,
                                   const Collection& as) = 0;

@@ -1,9 +1,7 @@
 #include "job/job_runner.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -11,6 +9,7 @@
 
 #include "job/job_machine.h"
 #include "job/job_session.h"
+#include "job/worker_mark.h"
 
 namespace holdfast {
 namespace {
@@ -20,12 +19,6 @@ constexpr std::size_t kErrorTextBytesMax = 5000;
 static_assert(2 * 6 * kErrorTextBytesMax < kErrorJsonBytesMax);
 
 constexpr const char* kNothingChanged = "Nothing was changed, try later.";
-
-std::string ThisWorker() {
-  std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
-  return fmt::format("{} pid {}", host[0] == '\0' ? "unknown host" : host.data(), ::getpid());
-}
 
 std::string Owner(std::string_view kind, const JobId& id, std::string_view worker) {
   return fmt::format("{} job {} on {}", kind, id.value(), worker).substr(0, kLeaseNameBytesMax);
@@ -67,13 +60,16 @@ Result<JobRunner::Grant> JobRunner::AcquireLease(const CallContext& call, const 
     auto lease = leases_.Acquire(call, name, owner, options_.lease_term);
     if (lease.ok()) return Grant{*std::move(lease), sent};
     if (lease.error().code() != ErrorCode::kBusy) return BeforeTheStart(std::move(lease).error());
+    HF_TRY(const auto holder, leases_.FindLease(call, name));
+    if (holder && holder->held && IsProvenGone(holder->lease.owner)) {
+      // In its name, with its token: when somebody else was faster, this changes nothing.
+      HF_RETURN_IF_ERROR(leases_.Release(call, holder->lease));
+      continue;
+    }
     if (clock_.Monotonic() >= until) return std::move(lease).error();
-    if (observer_ != nullptr) {
-      HF_TRY(const auto holder, leases_.FindLease(call, name));
-      if (holder && holder->held && told != holder->lease) {
-        told = holder->lease;
-        observer_->OnWaiting(*holder);
-      }
+    if (observer_ != nullptr && holder && holder->held && told != holder->lease) {
+      told = holder->lease;
+      observer_->OnWaiting(*holder);
     }
     HF_RETURN_IF_ERROR(clock_.SleepFor(
         call, std::min(options_.wait_poll, until - clock_.Monotonic() + Duration(1))));

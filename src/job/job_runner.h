@@ -117,7 +117,9 @@ struct JobReport {
 };
 
 struct JobRunnerOptions {
-  /// How long a lease lasts without renewal, so also how long a killed job blocks the next one.
+  /// How long a lease lasts without renewal, so also how long a job that was killed on another
+  /// machine blocks the next one. One of this machine whose process is provably gone
+  /// (job/worker_mark.h) blocks nobody.
   Duration lease_term = std::chrono::seconds(30);
   /// How long to go on trying to record the end of a job when the catalog is out of reach.
   Duration record_patience = std::chrono::seconds(60);
@@ -126,7 +128,7 @@ struct JobRunnerOptions {
   /// Between two looks at a lease that somebody else has.
   Duration wait_poll = std::chrono::seconds(1);
   Duration progress_interval = std::chrono::milliseconds(500);
-  /// "db1 pid 4711": who runs the job, for people. Empty: this host and process.
+  /// Who runs the job. Empty: ThisWorker().
   std::string worker;
 };
 

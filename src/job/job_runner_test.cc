@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "job/worker_mark.h"
 #include "testing/catalog/faulty_journal.h"
 #include "testing/catalog/samples.h"
 #include "testing/catalog/temp_catalog.h"
@@ -283,6 +284,22 @@ TEST_F(JobRunnerTest, AJobThatWaitsBeginsWhenTheOtherOneEnds) {
   EXPECT_TRUE(report.ok());
   other.join();
   EXPECT_EQ(waiting.lines().size(), 3U) << "the holder was named more than once";
+}
+
+TEST_F(JobRunnerTest, ALeaseOfThisMachineWhoseProcessIsGoneIsTakenOverAtOnce) {
+  // The owner of a process that has ended: this one's number, with another start.
+  std::string gone = "backup job x on " + ThisWorker();
+  gone.insert(gone.size() - 1, "9");
+  ASSERT_TRUE(catalog_->Acquire({}, Spec().lease_name, gone, seconds(3600)).ok());
+  const auto report = NewRunner().Run({}, Spec(), [&](StepContext&) { return std::string("{}"); });
+  ASSERT_TRUE(report.ok()) << report.error().ToString();
+  // One that lives keeps it.
+  ASSERT_TRUE(
+      catalog_->Acquire({}, Spec().lease_name, "backup job x on " + ThisWorker(), seconds(3600))
+          .ok());
+  const auto refused = NewRunner().Run({}, Spec(), [&](StepContext&) { return std::string("{}"); });
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kBusy);
 }
 
 TEST_F(JobRunnerTest, AWaitEndsWithItsTimeOrWithItsCaller) {

@@ -152,6 +152,8 @@ Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
     HF_TRY(RestoredCollection restored, RestoreCollection(context, plan));
     outcome.collections.push_back(std::move(restored));
   }
+  HF_RETURN_IF_ERROR(WriteMetadata(context));
+  outcome.metadata_keys = plan_.metadata.size();
   if (const Status released = intent->Release(call); !released.ok()) {
     context.Warn("the intent note stays for a week: " + released.error().message());
   }
@@ -444,6 +446,21 @@ Status RestoreOp::Switch(const CallContext& call, const CollectionPlan& plan) {
   return {};
 }
 
+/// A key that has come into being since the restore was planned is somebody else's.
+Status RestoreOp::WriteMetadata(StepContext& context) {
+  if (plan_.metadata.empty()) return {};
+  const auto write = [&](const CallContext& call) -> Result<std::string> {
+    HF_TRY(const Topology target, parts_.engine.ReadTopology(call));
+    for (const auto& [key, value] : plan_.metadata) {
+      if (target.metadata.contains(key)) continue;
+      HF_RETURN_IF_ERROR(parts_.engine.SetMetadata(call, key, value));
+    }
+    return std::string("{}");
+  };
+  const auto written = context.Step("metadata", write);
+  return written.ok() ? Status() : Status(written.error());
+}
+
 /// Removes what was made, unless another run goes on with it. Readers never saw it.
 Error RestoreOp::CleanUp(const CollectionPlan& plan, Error error) {
   if (plan.naming == Naming::kInPlace) {
@@ -474,6 +491,7 @@ std::string RestoreOutcomeToJson(const RestoreOutcome& outcome, Duration took) {
   }
   return json::Dump({{"group", outcome.group.value()},
                      {"collections", std::move(collections)},
+                     {"metadata_keys", outcome.metadata_keys},
                      {"given_up", outcome.given_up},
                      {"warnings", outcome.warnings},
                      {"seconds", static_cast<double>(took.count()) / 1e6}});

@@ -50,6 +50,8 @@ struct RestoredCollection {
 struct RestoreOutcome {
   GroupId group;
   std::vector<RestoredCollection> collections;
+  /// Keys of the cluster's metadata that were written back, for the target lacked them.
+  std::size_t metadata_keys = 0;
   std::vector<std::string> given_up;
   std::vector<std::string> warnings;
 };
@@ -104,6 +106,7 @@ class RestoreOp {
                                                            const CollectionPlan& plan,
                                                            const CollectionRecord& record);
   Status Switch(const CallContext& call, const CollectionPlan& plan);
+  Status WriteMetadata(StepContext& context);
   Error CleanUp(const CollectionPlan& plan, Error error);
 
   RestoreParts parts_;

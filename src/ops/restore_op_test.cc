@@ -124,6 +124,29 @@ TEST_F(RestoreOpTest, OnOnePeerOnlyWithPermission) {
   EXPECT_THAT(refused.error().hint(), HasSubstr("--allow-consolidation"));
 }
 
+TEST_F(RestoreOpTest, MetadataOfTheClusterIsWrittenBackWhereTheTargetLacksIt) {
+  world_.engine.SetMetadata("lost", R"({"a":1})");
+  world_.engine.SetMetadata("kept", "1");
+  world_.engine.SetMetadata("other", "[1, 2]");
+  const auto backup = world_.Backup();
+  ASSERT_TRUE(backup.ok()) << backup.error().ToString();
+  world_.engine.SetMetadata("lost", "");
+  world_.engine.SetMetadata("other", "3");
+  RestoreRequest some = As("one");
+  some.collections = {"docs"};
+  const auto partly = world_.Restore(backup->manifest.id, some);
+  ASSERT_TRUE(partly.ok()) << partly.error().ToString();
+  EXPECT_EQ(partly->metadata_keys, 0U) << "some collections are not the whole cluster";
+  const auto restored = world_.Restore(backup->manifest.id, As("two"));
+  ASSERT_TRUE(restored.ok()) << restored.error().ToString();
+  EXPECT_EQ(restored->metadata_keys, 1U);
+  EXPECT_THAT(restored->warnings, Contains(HasSubstr("'other' has another value")));
+  const auto now = world_.engine.ReadTopology({});
+  ASSERT_TRUE(now.ok());
+  EXPECT_EQ(now->metadata, (std::map<std::string, std::string>{
+                               {"lost", R"({"a":1})"}, {"kept", "1"}, {"other", "3"}}));
+}
+
 TEST_F(RestoreOpTest, AForgottenGroupIsNotRestored) {
   ASSERT_TRUE(world_.repository->Forget({}, group_, "{}").ok());
   const auto refused = world_.Restore(group_, As("copy"));

@@ -62,6 +62,7 @@ class Planner {
       }
       HF_RETURN_IF_ERROR(PlanCollection(summary, record->second));
     }
+    PlanMetadata();
     if (problems_.empty()) return std::move(plan_);
     std::string text = "cannot restore: ";
     for (std::size_t i = 0; i < problems_.size(); ++i) text += (i == 0 ? "" : " | ") + problems_[i];
@@ -105,6 +106,25 @@ class Planner {
     if (load_.empty()) problems_.push_back("no peer of the target can be used");
     CheckVersions();
     return {};
+  }
+
+  void PlanMetadata() {
+    if (!request_.collections.empty() || manifest_.topology.metadata.empty()) return;
+    if (!target_.distributed) {
+      plan_.warnings.push_back("the group has " +
+                               std::to_string(manifest_.topology.metadata.size()) +
+                               " cluster metadata keys; a stand-alone server keeps none");
+      return;
+    }
+    for (const auto& [key, value] : manifest_.topology.metadata) {
+      const auto there = target_.metadata.find(key);
+      if (there == target_.metadata.end()) {
+        plan_.metadata[key] = value;
+      } else if (Json::parse(there->second, nullptr, false) != Json::parse(value, nullptr, false)) {
+        plan_.warnings.push_back("cluster metadata key '" + key +
+                                 "' has another value than in the group and stays as it is");
+      }
+    }
   }
 
   /// Segments newer than the server's own format do not load (reference 3.11).
@@ -438,6 +458,7 @@ std::string RestorePlanToJson(const RestorePlan& plan) {
     collections.push_back(CollectionPlanJson(item));
   return json::Dump({{"group", plan.group.value()},
                      {"collections", std::move(collections)},
+                     {"metadata", plan.metadata},
                      {"given_up", plan.given_up},
                      {"warnings", plan.warnings}});
 }
@@ -450,6 +471,12 @@ Result<RestorePlan> RestorePlanFromJson(std::string_view text) {
   for (const Json& item : in.Array("collections")) {
     HF_TRY(CollectionPlan collection, CollectionPlanFrom(item));
     plan.collections.push_back(std::move(collection));
+  }
+  const Json& metadata = in.At("metadata");
+  if (!metadata.is_object()) in.Fail("metadata", "object");
+  HF_RETURN_IF_ERROR(in.status());
+  for (const auto& [key, value] : metadata.items()) {
+    if (value.is_string()) plan.metadata[key] = value.get<std::string>();
   }
   for (const char* list : {"given_up", "warnings"}) {
     for (const Json& item : in.Array(list)) {

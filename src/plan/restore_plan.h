@@ -79,6 +79,9 @@ struct RestorePlan {
   GroupId group;
   /// In the order in which they are restored.
   std::vector<CollectionPlan> collections;
+  /// Cluster metadata of the group that the target lacks: key -> value as JSON. Only when the whole
+  /// group is restored; a key that has another value there stays as it is and is a warning.
+  std::map<std::string, std::string> metadata;
   /// What is given up against the group, and how to undo it later.
   std::vector<std::string> given_up;
   std::vector<std::string> warnings;

@@ -104,8 +104,9 @@ class HookFence::Watchdog {
     posix_spawn_file_actions_adddup2(&actions, answers[1], STDOUT_FILENO);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
     const std::string program = options.program.empty() ? "/proc/self/exe" : options.program;
-    std::array<char*, 3> arguments{const_cast<char*>("holdfast"),
-                                   const_cast<char*>(kWatchdogCommand), nullptr};
+    std::string mark = options.mark;
+    std::array<char*, 4> arguments{const_cast<char*>("holdfast"),
+                                   const_cast<char*>(kWatchdogCommand), mark.data(), nullptr};
     pid_t child = 0;
     const int failed =
         posix_spawn(&child, program.c_str(), &actions, &attributes, arguments.data(), environ);

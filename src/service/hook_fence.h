@@ -17,9 +17,12 @@ struct HookFenceOptions {
   std::string thaw;
   /// Writers are released after this at the latest, counted from before the freeze.
   Duration limit = std::chrono::seconds(60);
-  /// The program that is started as watchdog with the one argument kWatchdogCommand; empty: this
-  /// one.
+  /// The program that is started as watchdog with the arguments kWatchdogCommand and `mark`; empty:
+  /// this one.
   std::string program;
+  /// ThisWorkerMark(): as long as the watchdog works, nobody takes over from this process, even
+  /// when it has been killed: a late thaw would open the next one's fence.
+  std::string mark;
 };
 
 /// Hidden command of the program: RunWatchdog().

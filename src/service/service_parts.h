@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "job/worker_mark.h"
 #include "service/hook_fence.h"
 #include "service/parts.h"
 #include "service/service.h"
@@ -81,7 +82,8 @@ class Service::Parts {
     fence_ = std::make_unique<HookFence>(HookFenceOptions{.freeze = section.freeze,
                                                           .thaw = section.thaw,
                                                           .limit = section.fence_limit,
-                                                          .program = {}},
+                                                          .program = {},
+                                                          .mark = ThisWorkerMark()},
                                          clock());
     return static_cast<Fence*>(fence_.get());
   }

@@ -235,7 +235,11 @@ void ScriptedEngine::SetAlias(const std::string& alias, const std::string& colle
 
 void ScriptedEngine::SetMetadata(const std::string& key, const std::string& value_json) {
   const std::scoped_lock lock(world_->mutex);
-  world_->metadata[key] = value_json;
+  if (value_json.empty()) {
+    world_->metadata.erase(key);
+  } else {
+    world_->metadata[key] = value_json;
+  }
 }
 
 void ScriptedEngine::LosePoint(const ReplicaRef& replica, const std::string& id) {

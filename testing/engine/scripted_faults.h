@@ -37,6 +37,7 @@ enum class EngineCall {
   kDeletePoints,
   kSwitchAliases,
   kFinishCollection,
+  kSetMetadata,
 };
 
 /// Fails calls with `error`.

@@ -221,6 +221,15 @@ Status ScriptedEngine::SwitchAliases(const CallContext& call, const std::vector<
   });
 }
 
+Status ScriptedEngine::SetMetadata(const CallContext& call, const std::string& key,
+                                   const std::string& value_json) {
+  return world_->Serve(call, EngineCall::kSetMetadata, [&]() -> Status {
+    HF_RETURN_IF_ERROR(world_->CheckAllowed(Purpose::kRestore));
+    world_->metadata[key] = value_json;
+    return {};
+  });
+}
+
 Status ScriptedEngine::FinishCollection(const CallContext& call, const std::string& name,
                                         const Collection& as) {
   return world_->Serve(call, EngineCall::kFinishCollection, [&]() -> Status {

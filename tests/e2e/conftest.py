@@ -1,17 +1,24 @@
-"""A cluster of three embedded nodes with some real points, shared by the tests of one module."""
+"""Clusters for the tests: the sandbox, and a real server where HOLDFAST_TEST_QDRANT names one."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+_TESTS = Path(__file__).resolve().parents[1]
+for folder in (_TESTS / "e2e", _TESTS / "contract", _TESTS.parent / "sandbox"):
+    sys.path.insert(0, str(folder))
+pytest.register_assert_rewrite("golden")
 
-from program import BINARY, Program, sandbox  # noqa: E402
+from clusters import RealThree, SandboxCluster  # noqa: E402
+from program import BINARY, Program  # noqa: E402
+
+VARIABLE = "HOLDFAST_TEST_QDRANT"
 
 
 def call(method: str, url: str, body: object = None) -> dict:
@@ -25,47 +32,60 @@ def call(method: str, url: str, body: object = None) -> dict:
         return json.loads(answer.read())
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """URLs of a running cluster with `docs`: 3 shards, 2 replicas, 300 points, alias `live`."""
+def real_binary() -> Path:
+    """The real server; skips the test when there is none."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        pytest.skip(f"{VARIABLE} does not name a Qdrant server, so nothing real was tested")
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"{VARIABLE} names {path}, which is no program that can be run")
+    return Path(path)
+
+
+@pytest.fixture(scope="module", params=["sandbox", "real"])
+def servers(request, tmp_path_factory):
+    """A cluster of three nodes, of each kind in turn; nodes may be killed and started."""
     if not BINARY.exists():
         pytest.fail(f"{BINARY} is missing: ./dev build holdfast")
-    folder = tmp_path_factory.mktemp("cluster")
-    up = json.loads(sandbox("up", "--nodes", "3", "--dir", str(folder), "--json"))
-    urls = [node["url"] for node in up["nodes"]]
-    try:
-        first = urls[0]
-        call(
-            "PUT",
-            f"{first}/collections/docs?timeout=60",
-            {
-                "vectors": {"size": 4, "distance": "Cosine"},
-                "shard_number": 3,
-                "replication_factor": 2,
-            },
-        )
-        call(
-            "PUT",
-            f"{first}/collections/docs/index?wait=true",
-            {"field_name": "n", "field_schema": "integer"},
-        )
-        points = [
-            {"id": i, "vector": [1.5, i % 7 + 0.25, i % 11 + 0.5, 2.25], "payload": {"n": i}}
-            for i in range(300)
-        ]
-        call("PUT", f"{first}/collections/docs/points?wait=true", {"points": points})
-        call(
-            "POST",
-            f"{first}/collections/aliases",
-            {
-                "actions": [
-                    {"create_alias": {"collection_name": "docs", "alias_name": "live"}},
-                ]
-            },
-        )
-        yield urls
-    finally:
-        sandbox("down", "--dir", str(folder))
+    folder = tmp_path_factory.mktemp(request.param) / "c"
+    if request.param == "real":
+        made = RealThree(folder, real_binary())
+    else:
+        made = SandboxCluster(folder, 3, ("--optimizer", "auto"))
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    """A sandbox of three nodes."""
+    if not BINARY.exists():
+        pytest.fail(f"{BINARY} is missing: ./dev build holdfast")
+    made = SandboxCluster(tmp_path_factory.mktemp("cluster") / "c", 3)
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="module")
+def cluster(sandbox):
+    """URLs of a running cluster with `docs`: 3 shards, 2 replicas, 300 points, alias `live`."""
+    first = sandbox.urls[0]
+    body = {
+        "vectors": {"size": 4, "distance": "Cosine"},
+        "shard_number": 3,
+        "replication_factor": 2,
+    }
+    call("PUT", f"{first}/collections/docs?timeout=60", body)
+    index = {"field_name": "n", "field_schema": "integer"}
+    call("PUT", f"{first}/collections/docs/index?wait=true", index)
+    points = [
+        {"id": i, "vector": [1.5, i % 7 + 0.25, i % 11 + 0.5, 2.25], "payload": {"n": i}}
+        for i in range(300)
+    ]
+    call("PUT", f"{first}/collections/docs/points?wait=true", {"points": points})
+    alias = {"create_alias": {"collection_name": "docs", "alias_name": "live"}}
+    call("POST", f"{first}/collections/aliases", {"actions": [alias]})
+    return sandbox.urls
 
 
 @pytest.fixture()

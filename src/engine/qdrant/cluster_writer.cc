@@ -16,6 +16,8 @@ using json::Json;
 // Ids of one delete: well below the 32 MiB that a body may have (reference 0.1).
 constexpr std::size_t kDeletesAtOnce = 1000;
 constexpr Duration kPoll = std::chrono::milliseconds(50);
+// What consensus may take to agree on new shards among the peers that answer.
+constexpr Duration kCreationWithDeadPeer = std::chrono::seconds(10);
 constexpr Duration kSendSilence = std::chrono::seconds(60);
 // What a node takes at least to hash what it was sent, before it says that it recovers.
 constexpr Duration kHashTimeMin = std::chrono::minutes(2);
@@ -62,8 +64,9 @@ class SendWatch final : public HttpObserver {
 }  // namespace
 
 Result<Json> QdrantClusterWriter::Change(const CallContext& call, HttpMethod method, const Url& url,
-                                         const Json& body, const std::string& doing) {
-  Result<Json> result = api_.Change(call, method, api_.WithTimeout(call, url), body);
+                                         const Json& body, const std::string& doing,
+                                         std::optional<Duration> at_most) {
+  Result<Json> result = api_.Change(call, method, api_.WithTimeout(call, url, at_most), body);
   if (!result.ok()) return std::move(result).error().While(doing);
   return result;
 }
@@ -98,6 +101,26 @@ Result<bool> QdrantClusterWriter::Exists(const CallContext& call, const Url& url
   return Member(result, "exists") == Json(true);
 }
 
+Result<bool> QdrantClusterWriter::IsReady(const CallContext& call, const Url& url,
+                                          const std::string& name) {
+  const auto result = api_.Get(call, CollectionUrl(url, name) / "cluster", Right::kManage);
+  if (!result.ok() && result.error().code() == ErrorCode::kNotFound) return false;
+  if (!result.ok()) return result.error();
+  HF_TRY(const PeerCollectionView view, ReadPeerCollectionView(*result));
+  return std::ranges::all_of(view.view.shards, [](const ShardView& shard) {
+    return std::ranges::all_of(shard.replicas, [](const ReplicaView& replica) {
+      return !replica.is_local || replica.state == ReplicaState::kActive;
+    });
+  });
+}
+
+Result<std::optional<Duration>> QdrantClusterWriter::CreationBound(const CallContext& call) {
+  HF_TRY(const LocatedCluster cluster, directory_.Located(call));
+  const bool all_answer = std::ranges::all_of(
+      cluster.peers, [](const LocatedPeer& peer) { return peer.url.has_value(); });
+  return all_answer ? std::optional<Duration>() : kCreationWithDeadPeer;
+}
+
 Result<bool> QdrantClusterWriter::HasKey(const CallContext& call, const Url& url,
                                          const std::string& name, const ShardKey& key) {
   HF_TRY(const Json result, api_.Get(call, CollectionUrl(url, name) / "cluster", Right::kManage));
@@ -123,9 +146,10 @@ Status QdrantClusterWriter::CreateCollection(const CallContext& call, const std:
   if (targets.contains(name)) {
     return Error(ErrorCode::kAlreadyExists, doing + ": there is an alias of this name");
   }
-  HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPut, CollectionUrl(url, name), body, doing));
+  HF_TRY(const std::optional<Duration> bound, CreationBound(call));
+  HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPut, CollectionUrl(url, name), body, doing, bound));
   HF_RETURN_IF_ERROR(WaitEverywhere(call, doing, [&](const CallContext& inner, const Url& peer) {
-    return Exists(inner, peer, name);
+    return bound ? IsReady(inner, peer, name) : Exists(inner, peer, name);
   }));
   return DisableForeignQuantization(call, name, body);
 }
@@ -174,8 +198,9 @@ Status QdrantClusterWriter::CreateShardKey(const CallContext& call, const std::s
     for (const PeerId peer : spec.placement) placement.push_back(peer.value());
     body["placement"] = std::move(placement);
   }
-  HF_RETURN_IF_ERROR(
-      Change(call, HttpMethod::kPut, CollectionUrl(url, collection) / "shards", body, doing));
+  HF_TRY(const std::optional<Duration> bound, CreationBound(call));
+  HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPut, CollectionUrl(url, collection) / "shards", body,
+                            doing, bound));
   return WaitEverywhere(call, doing, [&](const CallContext& inner, const Url& peer) {
     return HasKey(inner, peer, collection, spec.key);
   });
@@ -310,6 +335,21 @@ Status QdrantClusterWriter::SwitchAliases(const CallContext& call,
   }
   HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPost, url / "collections" / "aliases",
                             Json{{"actions", std::move(actions)}}, "switch aliases"));
+  return {};
+}
+
+Status QdrantClusterWriter::SetMetadata(const CallContext& call, const std::string& key,
+                                        const std::string& value_json) {
+  const std::string doing = "set the cluster's metadata key '" + key + "'";
+  if (directory_.standalone()) {
+    return Error(ErrorCode::kFailedPrecondition, doing + ": a stand-alone server has no metadata");
+  }
+  Result<Json> value = json::Parse(value_json, "the value");
+  if (!value.ok()) return std::move(value).error().While(doing).As(ErrorCode::kInvalidArgument);
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
+  HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPut,
+                            (url / "cluster" / "metadata" / "keys" / key).With("wait", "true"),
+                            *value, doing));
   return {};
 }
 

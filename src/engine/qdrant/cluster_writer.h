@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,7 +28,9 @@ class QdrantClusterWriter {
       : api_(api), directory_(directory), reader_(reader) {}
 
   /// write_consistency_factor is lowered to the replication factor where it would be larger, since
-  /// no write could succeed otherwise.
+  /// no write could succeed otherwise. While a peer is dead the server would wait the whole timeout
+  /// for its replicas (measured 18): then it gets a short one, and what the other peers got is
+  /// waited for here.
   Status CreateCollection(const CallContext& call, const std::string& name, const Collection& as,
                           std::uint32_t replication_factor);
   Status DropCollection(const CallContext& call, const std::string& name);
@@ -44,18 +47,25 @@ class QdrantClusterWriter {
   Status DeletePoints(const CallContext& call, const std::string& collection,
                       const std::optional<ShardKey>& key, const std::vector<std::string>& ids);
   Status SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves);
+  Status SetMetadata(const CallContext& call, const std::string& key,
+                     const std::string& value_json);
   Status FinishCollection(const CallContext& call, const std::string& name, const Collection& as);
 
  private:
   using Seen = std::function<Result<bool>(const CallContext&, const Url&)>;
 
   Result<json::Json> Change(const CallContext& call, HttpMethod method, const Url& url,
-                            const json::Json& body, const std::string& doing);
+                            const json::Json& body, const std::string& doing,
+                            std::optional<Duration> at_most = std::nullopt);
   Status DisableForeignQuantization(const CallContext& call, const std::string& name,
                                     const json::Json& body);
+  /// Bound of the `?timeout=` of a call that makes shards; absent while all peers answer.
+  Result<std::optional<Duration>> CreationBound(const CallContext& call);
   /// Polls the peers that answer until each has `seen` it. kDeadlineExceeded naming one that has
   /// not within the change timeout.
   Status WaitEverywhere(const CallContext& call, const std::string& what, const Seen& seen);
+  /// It exists there, and the replicas there are Active.
+  Result<bool> IsReady(const CallContext& call, const Url& url, const std::string& name);
   Result<bool> Exists(const CallContext& call, const Url& url, const std::string& name);
   Result<bool> HasKey(const CallContext& call, const Url& url, const std::string& name,
                       const ShardKey& key);

@@ -55,8 +55,9 @@ Result<Json> NodeApi::AskUntilServed(const CallContext& call, const HttpRequest&
   }
 }
 
-Url NodeApi::WithTimeout(const CallContext& call, const Url& url) const {
-  Duration timeout = timeouts_.change;
+Url NodeApi::WithTimeout(const CallContext& call, const Url& url,
+                         std::optional<Duration> at_most) const {
+  Duration timeout = std::min(timeouts_.change, at_most.value_or(timeouts_.change));
   if (call.deadline) timeout = std::min(timeout, *call.deadline - clock_.Monotonic());
   timeout = std::max(timeout, kChangeTimeoutMin);
   return url.With(

@@ -59,8 +59,9 @@ class NodeApi {
   /// node takes one: timeouts().change, or what is left of the call.
   Result<json::Json> Change(const CallContext& call, HttpMethod method, Url url,
                             const json::Json& body, Right right = Right::kManage) const;
-  /// `url` with `?timeout=`, see Change.
-  Url WithTimeout(const CallContext& call, const Url& url) const;
+  /// `url` with `?timeout=`, see Change; `at_most` where that is less.
+  Url WithTimeout(const CallContext& call, const Url& url,
+                  std::optional<Duration> at_most = std::nullopt) const;
 
   /// The exchange as it is, for probes and streams.
   HttpClient& http() const noexcept { return http_; }

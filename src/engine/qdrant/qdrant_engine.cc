@@ -144,6 +144,10 @@ class QdrantEngine final : public Engine {
   Status SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves) override {
     return writer_.SwitchAliases(call, moves);
   }
+  Status SetMetadata(const CallContext& call, const std::string& key,
+                     const std::string& value_json) override {
+    return writer_.SetMetadata(call, key, value_json);
+  }
   Status FinishCollection(const CallContext& call, const std::string& name,
                           const Collection& as) override {
     return writer_.FinishCollection(call, name, as);

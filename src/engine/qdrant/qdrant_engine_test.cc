@@ -579,6 +579,43 @@ TEST_F(QdrantEngineTest, AChangeThatTimesOutIsNotRepeated) {
   EXPECT_THAT(node_.Requests("PUT", "/collections/new").front().target, HasSubstr("timeout=60"));
 }
 
+TEST_F(QdrantEngineTest, WhileAPeerIsDeadACreationIsNotWaitedForByTheServer) {
+  node_.IsPeer(7, {{7, "http://127.0.0.1:6335/"}, {8, "http://127.0.0.1:1/"}});
+  node_.OnResult("GET", "/aliases", R"({"aliases":[]})");
+  node_.OnResult("PUT", "/collections/new", "true");
+  node_.OnResult("GET", "/telemetry", R"({"collections":{"collections":[]}})");
+  std::atomic<int> looks = 0;
+  // Not there yet, then not ready yet, then Active here while the dead peer's never becomes it.
+  node_.On("GET", "/collections/new/cluster", [&](const TestRequest&, TestConnection& connection) {
+    if (++looks == 1) return connection.Reply(404, R"({"status":{"error":"Not found"}})");
+    const std::string state = looks == 2 ? "Initializing" : "Active";
+    connection.Reply(200, R"({"result":{"peer_id":7,"local_shards":[{"shard_id":0,"state":")" +
+                              state +
+                              R"("}],"remote_shards":[{"shard_id":1,"peer_id":8,)"
+                              R"("state":"Initializing"}],"shard_transfers":[]}})");
+  });
+  Collection as;
+  as.create_json = R"({"vectors":{}})";
+  const Status created = Open().CreateCollection(kCall, "new", as, 1);
+  ASSERT_TRUE(created.ok()) << created.error().ToString();
+  EXPECT_THAT(node_.Requests("PUT", "/collections/new").front().target, HasSubstr("timeout=10"));
+  EXPECT_EQ(looks, 3);
+}
+
+TEST_F(QdrantEngineTest, AKeyOfTheClustersMetadataIsSet) {
+  node_.OnResult("PUT", "/cluster/metadata/keys/a%2Fb%20c", "true");
+  Engine& engine = Open();
+  const Status set = engine.SetMetadata(kCall, "a/b c", R"({"x":[1,null]})");
+  ASSERT_TRUE(set.ok()) << set.error().ToString();
+  const auto requests = node_.Requests("PUT", "/cluster/metadata/keys/a%2Fb%20c");
+  ASSERT_THAT(requests, SizeIs(1));
+  EXPECT_EQ(Json::parse(requests.front().body), Json::parse(R"({"x":[1,null]})"));
+  EXPECT_EQ(KeyOf(requests.front()), kManageKey);
+  const Status bad = engine.SetMetadata(kCall, "k", "{");
+  ASSERT_FALSE(bad.ok());
+  EXPECT_EQ(bad.error().code(), ErrorCode::kInvalidArgument);
+}
+
 TEST_F(QdrantEngineTest, DeletesGoInBatchesAndMustBeApplied) {
   const std::string path = "/collections/docs/points/delete";
   node_.OnResult("POST", path, R"({"operation_id":1,"status":"completed"})");

@@ -1,0 +1,67 @@
+"""Everything that a client can read of a collection, to compare it with its restored copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast_sandbox.demo_client import Client, quote
+
+# Exact queries: same ids up to ties, scores within this (design, "Verified means").
+SCORE_TOLERANCE = 1e-5
+
+
+def points(client: Client, name: str) -> dict[Any, tuple[Any, Any]]:
+    """Payload and vectors of every point by id; fails when a scroll gives an id twice."""
+    found: dict[Any, tuple[Any, Any]] = {}
+    for record in client.scroll(f"/collections/{quote(name)}"):
+        assert record["id"] not in found, f"{name}: {record['id']} came twice"
+        found[record["id"]] = (record.get("payload"), _plain(record.get("vector")))
+    return found
+
+
+def _plain(vector: Any) -> Any:
+    """A sparse vector's order of indices means nothing."""
+    if isinstance(vector, dict) and "indices" in vector:
+        return sorted(zip(vector["indices"], vector["values"]))
+    if isinstance(vector, dict):
+        return {name: _plain(value) for name, value in vector.items()}
+    return vector
+
+
+def shape(client: Client, name: str) -> dict[str, Any]:
+    """What a client sees of a collection beside its points."""
+    info = client.call("GET", f"/collections/{quote(name)}")
+    schema = {
+        field: {key: value for key, value in index.items() if key != "points"}
+        for field, index in info["payload_schema"].items()
+    }
+    config = dict(info["config"])
+    # Set by the server itself from 1.17 on; the optimizer's own business.
+    config.pop("uuid", None)
+    cluster = client.call("GET", f"/collections/{quote(name)}/cluster")
+    keys = {
+        (shard["shard_id"], str(shard.get("shard_key")))
+        for shard in cluster["local_shards"] + cluster["remote_shards"]
+    }
+    return {"config": config, "payload_schema": schema, "shards": sorted(keys)}
+
+
+def ask(client: Client, name: str, using: str | None, query: Any) -> list[tuple[Any, float]]:
+    """The ten nearest, exactly."""
+    body = {"query": query, "limit": 10, "params": {"exact": True}}
+    if using:
+        body["using"] = using
+    told = client.call("POST", f"/collections/{quote(name)}/points/query", body)
+    return [(point["id"], point["score"]) for point in told["points"]]
+
+
+def same_answers(wanted: list[tuple[Any, float]], found: list[tuple[Any, float]]) -> bool:
+    """Same scores in order, and same ids but for those that tie with the last one."""
+    if len(wanted) != len(found):
+        return False
+    if any(abs(a[1] - b[1]) > SCORE_TOLERANCE for a, b in zip(wanted, found)):
+        return False
+    if not wanted:
+        return True
+    last = wanted[-1][1] + SCORE_TOLERANCE
+    return {i for i, score in wanted if score > last} <= {i for i, _ in found}
