@@ -85,7 +85,7 @@ class Program:
     def done(self, *arguments: str) -> Answer:
         """As run(), for a command that must succeed."""
         answer = self.run(*arguments)
-        assert answer.status == 0, answer
+        assert answer.status == 0, str(answer)
         return answer
 
     def start(self, *arguments: str) -> subprocess.Popen:

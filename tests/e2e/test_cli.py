@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import time
 from pathlib import Path
@@ -102,22 +101,6 @@ def test_attachments_come_back_byte_for_byte(program, tmp_path):
     shown = program.run("show", "latest", "--attachment", "access-policy")
     assert shown.status == 0
     assert shown.out.encode() == policy.read_bytes()
-
-
-def test_kill_at_any_moment_leaves_no_half_group(program, cluster):
-    """kill -9 at random moments of a backup: the repository stays valid, whole groups only."""
-    chance = random.Random(4)
-    for _ in range(8):
-        running = program.start("backup", "--wait", "60s")
-        time.sleep(chance.uniform(0.02, 1.2))
-        running.send_signal(signal.SIGKILL)
-        running.communicate()
-    assert program.run("verify").status == 0
-    whole = program.run("backup", "--wait", "90s", "--json")
-    assert whole.status == 0, whole.out
-    for group in program.run("groups", "--json").result["groups"]:
-        assert group["points"] == 300
-    assert program.run("verify").status == 0
 
 
 def test_ctrl_c_ends_with_130_and_no_group(program):
