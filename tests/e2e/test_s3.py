@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from program import ArgumentWatch, Program
+from proxy import FlakyDoor
 from servers import MariaDb, VersityGw
 
 
@@ -176,6 +177,21 @@ def test_a_server_that_goes_away_in_the_middle(program, s3, away_seconds):
         assert groups == []
     program.done("backup")
     program.done("verify")
+
+
+def test_a_server_that_refuses_and_loses_replies_all_the_time(program, s3, cluster, ask):
+    """SlowDown, and puts that were done although their reply never came."""
+    door = FlakyDoor(s3.url, every=5)
+    program.config.write_text(program.config.read_text().replace(s3.url, door.url))
+    program.done("init")
+    first = program.done("backup", "--json").result
+    program.done("backup")
+    program.done("restore", first["group"], "--as", "docs=flaky")
+    ask("DELETE", f"{cluster[0]}/collections/flaky?timeout=60")
+    program.done("verify")
+    assert door.refused > 2 and door.lost > 2
+    assert len(program.groups()) == 2
+    door.close()
 
 
 def test_a_catalog_that_is_away_changes_nothing(program, database):
