@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def _folders(arguments: argparse.Namespace) -> dict[str, Path]:
 def main() -> int:
     """The exit status: 0, 1 for a missed bound with --strict, 2 when something could not be run."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def say(text: str) -> None:
         print(f"bench: {text}", file=sys.stderr, flush=True)
@@ -83,15 +85,18 @@ def main() -> int:
             None if arguments.shared else Path(os.environ["HOLDFAST_CACHE"]) / "build.lock",
         )
         rows = [row for name in arguments.benches or BENCHES for row in BENCHES[name](settings)]
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except (RunError, FloorError, DemoDataError, OSError, subprocess.CalledProcessError) as error:
         say(f"failed: {error}")
         return 2
+    missed = [f"{row.bench}: {row.what}" for row in rows if row.missed]
     if arguments.json:
         for row in rows:
             print(json.dumps(row.as_json()))
+        print(json.dumps({"event": "result", "missed": missed}))
     else:
         print(table(rows))
-    missed = [row.what for row in rows if row.missed]
     if missed:
         say(f"bound missed: {', '.join(missed)}")
     return 1 if missed and arguments.strict else 0

@@ -27,6 +27,8 @@ from typing import Any, Callable
 
 from holdfast_sandbox import demo_data
 
+from holdfast_bench.scratch import scratch_folder
+
 COLLECTION = "passages"
 UUID = "5f0d3b54-2c1e-4c38-9d5c-8a4f6f1c7e21"
 SHARDS = 6
@@ -117,15 +119,13 @@ def obtain(gigabytes: float, say: Callable[[str], None]) -> Dataset:
         demo_data.fetch(say=say)
         points = max(SHARDS * 1000, int(gigabytes * 1e9 / _BYTES_PER_POINT))
         say(f"Building {points:,} points in {SHARDS} shards, once; this takes several minutes ...")
-        work = cache / f"building-{key}.{os.getpid()}"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(cache) as scratch:
+            work = scratch / "data"
+            work.mkdir()
             _build(work, points, say)
             shutil.rmtree(final, ignore_errors=True)
             work.rename(final)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return Dataset(final)
 
 

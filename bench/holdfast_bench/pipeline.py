@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import statistics
 from pathlib import Path
 
 from holdfast_bench import dataset, floors
 from holdfast_bench.program import Program, StandIn
 from holdfast_bench.report import Row, floor_row, timed
+from holdfast_bench.scratch import scratch_folder
 from holdfast_bench.settings import Settings
 
 # Bounds of the order this was built to.
@@ -33,8 +34,8 @@ def run(settings: Settings) -> list[Row]:
     rows: list[Row] = []
     with StandIn(data) as standin, settings.alone():
         for place, folder in settings.folders.items():
-            with tempfile.TemporaryDirectory(prefix="holdfast-bench.", dir=folder) as scratch:
-                rows += _at(settings, data, standin, place, Path(scratch))
+            with scratch_folder(folder) as scratch:
+                rows += _at(settings, data, standin, place, scratch)
     return rows
 
 
@@ -74,48 +75,48 @@ def _at(
         runs["second"].append(program.run("backup"))
         shutil.rmtree(folder)
 
-    def seconds(name: str) -> list[float]:
-        return [run.seconds for run in runs[name]]
-
-    def rss(name: str) -> float:
-        return max(run.rss_mib for run in runs[name])
-
+    size = data.bytes("first")
     bench = f"pipeline ({place})"
     rows = [floor_row(bench, name, found) for name, found in {**first, **back}.items()]
-    # Where syncing costs (a disk), the order's bound says nothing: the disk is measured then.
-    ordered = {name: first[name] for name in (NOWHERE, ZSTD)}
-    is_memory = place == "memory"
-    rows.append(
-        timed(bench, "backup", seconds("backup"), ordered if is_memory else first,
-              bound=BACKUP_BOUND if is_memory else None, rss_mib=rss("backup"),
-              note=_speed(data, runs["backup"]))
-    )  # fmt: skip
-    before, after = (runs[name][-1].result for name in ("backup", "second"))
-    rows.append(
-        Row(bench, "stored by the backup", before["bytes_stored"] / 1e6, "MB", "bytes of the tars",
-            data.bytes("first") / 1e6, before["bytes_stored"] / data.bytes("first"))
-    )  # fmt: skip
-    rows.append(
-        Row(bench, "stored after 1 % of changes", after["bytes_stored"] / 1e6, "MB",
-            "stored by the backup", before["bytes_stored"] / 1e6,
-            after["bytes_stored"] / before["bytes_stored"], CHANGED_BOUND)
-    )  # fmt: skip
-    rows.append(
-        timed(bench, "backup after 1 % of changes", seconds("second"), {NOWHERE: first[NOWHERE]},
-              rss_mib=rss("second"), note=_speed(data, runs["second"]))
-    )  # fmt: skip
-    rows.append(
-        timed(bench, "verify", seconds("verify"), {READ: back[READ]}, rss_mib=rss("verify"),
-              note=_speed(data, runs["verify"]))
-    )  # fmt: skip
-    rows.append(
-        timed(bench, "restore", seconds("restore"), back, rss_mib=rss("restore"),
-              note=_speed(data, runs["restore"]))
-    )  # fmt: skip
-    return rows
+
+    def row(what: str, name: str, against: dict[str, list[float]], bound: float | None) -> Row:
+        took = runs[name]
+        seconds = [run.seconds for run in took]
+        return timed(
+            bench,
+            what,
+            seconds,
+            against,
+            bound=bound,
+            cpu_seconds=statistics.median(run.cpu_seconds for run in took),
+            rss_mib=max(run.rss_mib for run in took),
+            note=f"{size / 1e6 / statistics.median(seconds):,.0f} MB/s",
+        )
+
+    # In memory syncing costs nothing: the floors are those of the order. On a disk it may be what
+    # limits, so that it is a floor as well.
+    ordered = first if place == "disk" else {name: first[name] for name in (NOWHERE, ZSTD)}
+    before, after = (runs[name][-1].result["bytes_stored"] for name in ("backup", "second"))
+    return [
+        *rows,
+        row("backup", "backup", ordered, BACKUP_BOUND),
+        _bytes(bench, "stored by the backup", before, "bytes of the tars", size, None),
+        _bytes(
+            bench,
+            "stored after 1 % of changes",
+            after,
+            "stored by the backup",
+            before,
+            CHANGED_BOUND,
+        ),
+        row("backup after 1 % of changes", "second", {NOWHERE: first[NOWHERE]}, None),
+        row("verify", "verify", {READ: back[READ]}, None),
+        row("restore", "restore", back, None),
+    ]
 
 
-def _speed(data: dataset.Dataset, runs: list) -> str:
-    middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
-    rate = data.bytes("first") / 1e6 / middle.seconds
-    return f"{rate:,.0f} MB/s, {middle.cpu_seconds:.1f} s of CPU"
+def _bytes(
+    bench: str, what: str, value: int, floor: str, floor_value: int, bound: float | None
+) -> Row:
+    ratio = value / floor_value
+    return Row(bench, what, value / 1e6, "MB", floor, floor_value / 1e6, ratio, bound)

@@ -42,7 +42,11 @@ class StandIn:
     def __enter__(self) -> "StandIn":
         command = [sys.executable, "-m", "holdfast_bench.standin", str(self._data.folder)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us; it ends when its input does.
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -19,6 +19,7 @@ class Row:
     floor_value: float | None = None
     ratio: float | None = None
     bound: float | None = None  # The ratio must not be above it.
+    cpu_seconds: float | None = None  # Median, of all threads of the program.
     rss_mib: float | None = None
     note: str = ""
     samples: list[float] = field(default_factory=list)
@@ -60,7 +61,7 @@ def floor_row(bench: str, what: str, seconds: list[float]) -> Row:
 
 def table(rows: list[Row]) -> str:
     """The rows for people."""
-    head = ("bench", "what", "median", "floor", "ratio", "bound", "peak RSS", "")
+    head = ("bench", "what", "median", "floor", "ratio", "bound", "CPU", "peak RSS", "")
     lines = [head]
     for row in rows:
         floor = f"{row.floor_value:.2f} {row.unit} {row.floor}" if row.floor else ""
@@ -77,6 +78,7 @@ def table(rows: list[Row]) -> str:
                 floor,
                 spread,
                 "" if row.bound is None else f"<= {row.bound:g}",
+                "" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f} s",
                 "" if row.rss_mib is None else f"{row.rss_mib:.0f} MiB",
                 ("MISSED " if row.missed else "") + row.note,
             )

@@ -19,11 +19,14 @@ def test_the_pipeline_benchmark_runs_from_start_to_end(tmp_path):
         env=os.environ,
     )
     assert done.returncode == 0, done.stderr
-    rows = {row["what"]: row for row in map(json.loads, done.stdout.splitlines())}
+    *found, result = map(json.loads, done.stdout.splitlines())
+    assert result["event"] == "result"
+    rows = {row["what"]: row for row in found}
     for name in ("backup", "backup after 1 % of changes", "verify", "restore"):
         assert rows[name]["value"] > 0
         assert rows[name]["ratio"] > 0
         assert rows[name]["rss_mib"] > 0
+        assert rows[name]["cpu_seconds"] > 0
     assert rows["stored after 1 % of changes"]["value"] < rows["stored by the backup"]["value"]
     assert not list(tmp_path.iterdir()), "the benchmark left something behind"
 
