@@ -319,12 +319,16 @@ Result<BackupPlan> PlanBackup(const Topology& topology,
     WarnAboutCounts(topology, *collection, facts, plan.warnings);
   }
   plan.waves = plan.steps.empty() ? 0 : wave + 1;
-  if (!refusals.empty() && !request.skip_unhealthy) {
+  // A group of nothing would be the latest one all the same.
+  const bool nothing_left = plan.collections.empty();
+  if (!refusals.empty() && (!request.skip_unhealthy || nothing_left)) {
     return Error(all_passing ? ErrorCode::kBusy : ErrorCode::kFailedPrecondition,
                  "cannot back up " + Join(refusals, " | "),
                  all_passing ? "nothing was changed; try later, or pass --wait"
-                             : "repair what is named, or pass --skip-unhealthy for a complete "
-                               "group of the rest");
+                 : nothing_left
+                     ? "repair what is named: nothing else is left to back up"
+                     : "repair what is named, or pass --skip-unhealthy for a complete group of the "
+                       "rest");
   }
   return plan;
 }

@@ -84,10 +84,10 @@ struct BackupPlan {
   std::vector<std::string> warnings;
 };
 
-/// Lists every reason at once when something cannot be taken and `skip_unhealthy` is not set: kBusy
-/// when all of them pass by themselves (transfers, resharding), else kFailedPrecondition. kNotFound
-/// for a collection that is not there; kUnsupported for an old version. An empty cluster gives an
-/// empty plan.
+/// Lists every reason at once when something cannot be taken and `skip_unhealthy` is not set, or
+/// nothing would be left: kBusy when all of them pass by themselves (transfers, resharding), else
+/// kFailedPrecondition. kNotFound for a collection that is not there; kUnsupported for an old
+/// version. An empty cluster gives an empty plan.
 Result<BackupPlan> PlanBackup(const Topology& topology,
                               const std::map<ReplicaKey, ReplicaFacts>& facts,
                               const std::map<ParentKey, ParentImage>& parents,

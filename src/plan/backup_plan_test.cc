@@ -208,6 +208,7 @@ TEST(BackupPlanTest, ComparesVersionsByNumber) {
 /// Over many random clusters: every shard of every taken collection exactly once, from a healthy
 /// replica, limits kept, the same plan twice.
 TEST(BackupPlanTest, HoldsItsRulesOverRandomClusters) {
+  std::size_t planned = 0;
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     Random random(seed);
     const auto peers = static_cast<std::uint64_t>(random.Between(1, 6));
@@ -230,7 +231,14 @@ TEST(BackupPlanTest, HoldsItsRulesOverRandomClusters) {
     request.streams_per_peer_max = 6;
     request.streams_max = 12;
     const auto plan = cluster.Plan(request);
-    ASSERT_TRUE(plan.ok()) << seed;
+    if (!plan.ok()) {
+      EXPECT_FALSE(cluster.topology.collections.empty()) << seed;
+      for (const Collection& collection : cluster.topology.collections) {
+        EXPECT_FALSE(ObstaclesTo(cluster.topology, collection, cluster.facts).empty()) << seed;
+      }
+      continue;
+    }
+    ++planned;
     EXPECT_EQ(BackupPlanToJson(*plan), BackupPlanToJson(*cluster.Plan(request)));
     std::set<std::pair<std::string, ShardId>> taken;
     std::map<std::pair<std::uint32_t, PeerId>, std::uint32_t> load;
@@ -251,6 +259,16 @@ TEST(BackupPlanTest, HoldsItsRulesOverRandomClusters) {
     EXPECT_EQ(taken.size(), shards);
     EXPECT_EQ(plan->collections.size() + plan->skipped.size(), cluster.topology.collections.size());
   }
+  EXPECT_GT(planned, 200U);
+}
+
+TEST(BackupPlanTest, AGroupOfNothingIsRefusedThoughSkippingWasAskedFor) {
+  Cluster cluster(1);
+  cluster.Add("docs", {{1}});
+  cluster.topology.peers[0].answers = false;
+  const auto plan = cluster.Plan(Skipping());
+  ASSERT_FALSE(plan.ok());
+  EXPECT_THAT(plan.error().hint(), HasSubstr("nothing else is left"));
 }
 
 }  // namespace

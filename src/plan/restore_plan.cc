@@ -5,17 +5,15 @@
 #include <utility>
 
 #include "model/json.h"
-#include "model/topology_json.h"
 #include "plan/backup_plan.h"
+#include "plan/shard_placer.h"
 
 namespace holdfast {
 namespace {
 
 using json::Json;
-using json::Reader;
 
-/// Longest name Qdrant creates (reference 2.2); also keeps recovery by URL possible, which fails
-/// above 91 characters.
+/// Longest name Qdrant creates (reference 2.2).
 constexpr std::size_t kNameCharactersMax = 255;
 constexpr std::string_view kForbidden = "<>:\"/\\|?*\x1f";
 
@@ -37,9 +35,6 @@ const Collection* AliasOwner(const Topology& target, const std::string& alias) {
   return nullptr;
 }
 
-/// Bytes already planned for each peer that may be used.
-using Load = std::map<PeerId, std::uint64_t>;
-
 class Planner {
  public:
   Planner(const GroupManifest& manifest, const std::map<std::string, CollectionRecord>& records,
@@ -52,16 +47,14 @@ class Planner {
     FindPeers();
     HF_RETURN_IF_ERROR(CheckRequest());
     for (const CollectionSummary& summary : manifest_.collections) {
-      const bool wanted =
-          request_.collections.empty() ||
-          std::ranges::find(request_.collections, summary.name) != request_.collections.end();
-      if (!wanted) continue;
+      if (!Wanted(summary.name)) continue;
       const auto record = records_.find(summary.name);
       if (record == records_.end()) {
         return Error(ErrorCode::kInternal, "the record of '" + summary.name + "' was not read");
       }
       HF_RETURN_IF_ERROR(PlanCollection(summary, record->second));
     }
+    CheckNamesTogether();
     PlanMetadata();
     if (problems_.empty()) return std::move(plan_);
     std::string text = "cannot restore: ";
@@ -73,7 +66,7 @@ class Planner {
   void FindPeers() {
     for (const Peer& peer : target_.peers) {
       const bool avoided = std::ranges::find(request_.avoid, peer.id) != request_.avoid.end();
-      if (peer.answers && !avoided) load_[peer.id] = 0;
+      if (peer.answers && !avoided) placer_.Use(peer.id);
       if (!peer.answers) {
         plan_.warnings.push_back("peer " + std::to_string(peer.id.value()) + " does not answer (" +
                                  peer.trouble + "): it gets nothing");
@@ -82,28 +75,45 @@ class Planner {
     for (const Collection& collection : target_.collections) {
       for (const Shard& shard : collection.shards) {
         for (const Replica& replica : shard.replicas) {
-          const auto peer = load_.find(replica.peer);
-          if (peer == load_.end() || collection.shards.empty()) continue;
-          peer->second += collection.bytes / collection.shards.size();
+          placer_.AddLoad(replica.peer, collection.bytes / collection.shards.size());
         }
       }
     }
   }
 
+  bool Wanted(const std::string& name) const {
+    return request_.collections.empty() ||
+           std::ranges::find(request_.collections, name) != request_.collections.end();
+  }
+
   Status CheckRequest() {
     for (const std::string& name : request_.collections) {
-      if (!records_.contains(name)) {
+      if (std::ranges::find(manifest_.collections, name, &CollectionSummary::name) ==
+          manifest_.collections.end()) {
         return Error(ErrorCode::kNotFound, "the group has no collection '" + name + "'",
                      "`holdfast show " + manifest_.id.value() + "` lists them");
       }
     }
     for (const auto& [from, to] : request_.rename) {
-      if (!records_.contains(from)) {
-        return Error(ErrorCode::kNotFound, "--as names '" + from + "', which the group has not");
+      if (std::ranges::find(manifest_.collections, from, &CollectionSummary::name) ==
+          manifest_.collections.end()) {
+        return Error(ErrorCode::kNotFound, "--as names '" + from + "', which the group has not",
+                     "`holdfast show " + manifest_.id.value() + "` lists its collections");
+      }
+      if (!Wanted(from)) {
+        return Error(ErrorCode::kInvalidArgument,
+                     "--as names '" + from + "', which --collections leaves out");
       }
       HF_RETURN_IF_ERROR(CheckName(to));
     }
-    if (load_.empty()) problems_.push_back("no peer of the target can be used");
+    for (const PeerId peer : request_.avoid) {
+      if (target_.FindPeer(peer) != nullptr) continue;
+      return Error(
+          ErrorCode::kInvalidArgument,
+          "--avoid names peer " + std::to_string(peer.value()) + ", which the target has not",
+          "`holdfast topology` lists the peers");
+    }
+    if (placer_.peers() == 0) problems_.push_back("no peer of the target can be used");
     CheckVersions();
     return {};
   }
@@ -134,7 +144,7 @@ class Planner {
       if (CompareVersions(peer.version, newest) > 0) newest = peer.version;
     }
     for (const Peer& peer : target_.peers) {
-      if (!load_.contains(peer.id) || CompareVersions(peer.version, newest) >= 0) continue;
+      if (!placer_.Uses(peer.id) || CompareVersions(peer.version, newest) >= 0) continue;
       problems_.push_back("peer " + std::to_string(peer.id.value()) + " runs " + peer.version +
                           ", older than the group's " + newest);
     }
@@ -173,9 +183,12 @@ class Planner {
       // Dropping a collection drops its aliases (reference 2.2), also those the group does not
       // know.
       plan.aliases = target_.FindCollection(wanted)->aliases;
-    } else if (renamed == request_.rename.end() && ReadThroughAlias(source)) {
+    } else if (const auto& live = target_.FindCollection(wanted)->aliases;
+               renamed == request_.rename.end() && !live.empty()) {
+      // Who reads through any of its aliases is to find what is restored.
       plan.naming = Naming::kBesideAlias;
       plan.target = beside;
+      plan.aliases = live;
     } else if (request_.hidden) {
       plan.naming = Naming::kHidden;
       plan.target = beside;
@@ -189,21 +202,31 @@ class Planner {
     // Only aliases that are free or point at what is being replaced: others are somebody's choice.
     const bool left_beside = plan.naming == Naming::kHidden && taken;
     if (!left_beside && renamed == request_.rename.end()) AddAliases(source, plan);
-    if (plan.target != wanted) HF_RETURN_IF_ERROR(CheckName(plan.target));
-    const bool occupied =
-        plan.naming != Naming::kInPlace &&
-        (target_.FindCollection(plan.target) != nullptr || !targets_.insert(plan.target).second);
-    if (occupied && !(taken && plan.target == wanted)) {
-      problems_.push_back("the target already has '" + plan.target + "'");
-      if (hint_.empty()) hint_ = "drop it if it is left over from an earlier restore";
+    if (plan.target != wanted) {
+      HF_RETURN_IF_ERROR(CheckName(plan.target));
+      if (target_.FindCollection(plan.target) != nullptr ||
+          AliasOwner(target_, plan.target) != nullptr) {
+        problems_.push_back("the target already has '" + plan.target + "'");
+        if (hint_.empty()) hint_ = "drop it if it is left over from an earlier restore";
+      }
     }
     return {};
   }
 
-  /// The live collection of the same name is what the group's aliases point to now.
-  bool ReadThroughAlias(const Collection& source) const {
-    const Collection* live = target_.FindCollection(source.name);
-    return live != nullptr && !live->aliases.empty() && !source.aliases.empty();
+  /// Collections and aliases share one space of names, in the cluster and in this plan.
+  void CheckNamesTogether() {
+    std::map<std::string, std::string> users;
+    const auto use = [&](const std::string& name, const std::string& source) {
+      const auto [user, first] = users.try_emplace(name, source);
+      if (first) return;
+      problems_.push_back("'" + user->second + "' and '" + source + "' would both be read as '" +
+                          name + "'");
+      if (hint_.empty()) hint_ = "give each its own name with --as, or restore them one by one";
+    };
+    for (const CollectionPlan& plan : plan_.collections) use(plan.target, plan.source);
+    for (const CollectionPlan& plan : plan_.collections) {
+      for (const std::string& alias : plan.aliases) use(alias, plan.source);
+    }
   }
 
   void AddAliases(const Collection& source, CollectionPlan& plan) {
@@ -230,6 +253,13 @@ class Planner {
     if (!record.collection.custom_sharding) return;
     std::uint32_t next = 1;
     std::uint32_t fillers = 0;
+    const auto filler_key = [&] {
+      for (;;) {
+        ShardKey key("holdfast-filler-" + std::to_string(fillers++));
+        const auto& used = record.collection.shard_keys;
+        if (std::ranges::find(used, key) == used.end()) return key;
+      }
+    };
     for (const ShardKey& key : record.collection.shard_keys) {
       std::vector<std::uint32_t> ids;
       for (const Shard& shard : record.collection.shards) {
@@ -242,9 +272,7 @@ class Planner {
         continue;
       }
       if (ids.front() > next) {
-        plan.keys.push_back({.key = ShardKey("holdfast-filler-" + std::to_string(fillers++)),
-                             .shards = ids.front() - next,
-                             .filler = true});
+        plan.keys.push_back({.key = filler_key(), .shards = ids.front() - next, .filler = true});
       }
       plan.keys.push_back(
           {.key = key, .shards = static_cast<std::uint32_t>(ids.size()), .filler = false});
@@ -252,74 +280,38 @@ class Planner {
     }
   }
 
-  /// Peers of a shard: those it had where they are still there and not crowded, else the least
-  /// loaded ones.
   void Place(const CollectionRecord& record, CollectionPlan& plan) {
+    if (placer_.peers() == 0) return;
     const std::uint32_t wanted = std::max<std::uint32_t>(1, record.collection.replication_factor);
-    const auto usable = static_cast<std::uint32_t>(load_.size());
-    plan.replication_factor = std::min(wanted, usable);
-    if (usable == 0) return;
-    const std::size_t shards = record.shards.size();
-    const std::size_t fair =
-        (shards * plan.replication_factor + usable - 1) / usable;  // design.md, Consolidation
-    std::map<PeerId, std::size_t> held;
-    for (const ShardImage& image : record.shards) {
-      ShardPlacement placement{.shard = image.shard, .peers = {}};
-      const auto take = [&](PeerId peer) {
-        placement.peers.push_back(peer);
-        ++held[peer];
-        load_[peer] += image.tar_bytes;
-      };
-      for (const Shard& shard : record.collection.shards) {
-        if (shard.id != image.shard) continue;
-        for (const Replica& replica : shard.replicas) {
-          const bool room = load_.contains(replica.peer) && held[replica.peer] < fair;
-          if (room && placement.peers.size() < plan.replication_factor) take(replica.peer);
-        }
-      }
-      while (placement.peers.size() < plan.replication_factor) {
-        take(LeastLoaded(placement.peers, held));
-      }
-      std::ranges::sort(placement.peers);
-      plan.tar_bytes += image.tar_bytes;
-      plan.shards.push_back(std::move(placement));
-    }
-    CheckConsolidation(record, plan, usable, held);
+    plan.replication_factor = std::min(wanted, static_cast<std::uint32_t>(placer_.peers()));
+    plan.shards = placer_.Place(record, plan.replication_factor);
+    for (const ShardImage& image : record.shards) plan.tar_bytes += image.tar_bytes;
+    CheckConsolidation(record, plan);
   }
 
-  PeerId LeastLoaded(const std::vector<PeerId>& taken,
-                     const std::map<PeerId, std::size_t>& held) const {
-    const PeerId* best = nullptr;
-    std::pair<std::size_t, std::uint64_t> best_load;
-    for (const auto& [peer, bytes] : load_) {
-      if (std::ranges::find(taken, peer) != taken.end()) continue;
-      const auto count = held.find(peer);
-      const std::pair<std::size_t, std::uint64_t> load{count == held.end() ? 0 : count->second,
-                                                       bytes};
-      if (best == nullptr || load < best_load) {
-        best = &peer;
-        best_load = load;
-      }
-    }
-    return *best;
-  }
-
-  void CheckConsolidation(const CollectionRecord& record, const CollectionPlan& plan,
-                          std::uint32_t usable, const std::map<PeerId, std::size_t>& held) {
+  void CheckConsolidation(const CollectionRecord& record, const CollectionPlan& plan) {
     std::vector<std::string> reasons;
-    if (plan.replication_factor < record.collection.replication_factor) {
-      reasons.push_back("'" + plan.source + "' is restored with " +
-                        std::to_string(plan.replication_factor) + " of " +
-                        std::to_string(record.collection.replication_factor) +
-                        " replicas, as only " + std::to_string(usable) + " peers can be used");
+    const std::uint32_t configured = record.collection.replication_factor;
+    const std::string fewer = "'" + plan.source + "' is restored with " +
+                              std::to_string(plan.replication_factor) + " of " +
+                              std::to_string(configured) + " replicas, as only " +
+                              std::to_string(placer_.peers()) + " peers can be used";
+    if (plan.replication_factor < std::min(configured, MostReplicas(record.collection))) {
+      reasons.push_back(fewer);
+    } else if (plan.replication_factor < configured) {
+      plan_.warnings.push_back(fewer + "; it had no more when it was backed up");
+    }
+    std::map<PeerId, std::size_t> held;
+    for (const ShardPlacement& placement : plan.shards) {
+      for (const PeerId peer : placement.peers) ++held[peer];
     }
     const bool had_several = DistinctPeers(record.collection) > 1;
     if (plan.shards.size() > 1 && held.size() == 1 && had_several) {
       reasons.push_back("all shards of '" + plan.source + "' share one peer");
     }
-    const std::size_t fair = (plan.shards.size() * plan.replication_factor + usable - 1) / usable;
+    const std::size_t share = placer_.Share(plan.shards.size(), plan.replication_factor);
     for (const auto& [peer, count] : held) {
-      if (count > fair + 1) {
+      if (count > share + 1) {
         reasons.push_back("peer " + std::to_string(peer.value()) + " holds " +
                           std::to_string(count) + " shards of '" + plan.source + "'");
       }
@@ -332,6 +324,12 @@ class Planner {
         if (hint_.empty()) hint_ = "add peers, or pass --allow-consolidation to accept it";
       }
     }
+  }
+
+  static std::uint32_t MostReplicas(const Collection& collection) {
+    std::size_t most = 0;
+    for (const Shard& shard : collection.shards) most = std::max(most, shard.replicas.size());
+    return static_cast<std::uint32_t>(most);
   }
 
   static std::size_t DistinctPeers(const Collection& collection) {
@@ -347,91 +345,10 @@ class Planner {
   const Topology& target_;
   const RestoreRequest& request_;
   RestorePlan plan_;
-  Load load_;
-  std::set<std::string> targets_;
+  ShardPlacer placer_;
   std::vector<std::string> problems_;
   std::string hint_;
 };
-
-std::string_view NamingName(Naming naming) {
-  switch (naming) {
-    case Naming::kFree:
-      return "free";
-    case Naming::kBesideAlias:
-      return "beside-alias";
-    case Naming::kHidden:
-      return "hidden";
-    case Naming::kInPlace:
-      return "in-place";
-  }
-  return "free";
-}
-
-Result<Naming> NamingFrom(const std::string& name) {
-  for (const Naming naming :
-       {Naming::kFree, Naming::kBesideAlias, Naming::kHidden, Naming::kInPlace}) {
-    if (NamingName(naming) == name) return naming;
-  }
-  return Error(ErrorCode::kDataLoss, "a restore plan has an unknown naming '" + name + "'");
-}
-
-Json CollectionPlanJson(const CollectionPlan& plan) {
-  Json keys = Json::array();
-  for (const KeyStep& step : plan.keys) {
-    keys.push_back(
-        {{"key", ShardKeyJson(step.key)}, {"shards", step.shards}, {"filler", step.filler}});
-  }
-  Json shards = Json::array();
-  for (const ShardPlacement& placement : plan.shards) {
-    Json peers = Json::array();
-    for (const PeerId peer : placement.peers) peers.push_back(peer.value());
-    shards.push_back({{"shard", placement.shard.value()}, {"peers", std::move(peers)}});
-  }
-  return {{"source", plan.source},
-          {"record", plan.record},
-          {"target", plan.target},
-          {"naming", NamingName(plan.naming)},
-          {"replication_factor", plan.replication_factor},
-          {"keys", std::move(keys)},
-          {"shards", std::move(shards)},
-          {"aliases", plan.aliases},
-          {"tar_bytes", plan.tar_bytes}};
-}
-
-Result<CollectionPlan> CollectionPlanFrom(const Json& document) {
-  Reader in(document, "a collection's restore plan");
-  CollectionPlan plan;
-  plan.source = in.Text("source");
-  plan.record = in.Number32("record");
-  plan.target = in.Text("target");
-  plan.replication_factor = in.Number32("replication_factor");
-  plan.tar_bytes = in.Number("tar_bytes");
-  const std::string naming = in.Text("naming");
-  for (const Json& item : in.Array("keys")) {
-    Reader key(item, "a shard key step");
-    HF_TRY(ShardKey value, ShardKeyFrom(key.At("key")));
-    plan.keys.push_back(
-        {.key = std::move(value), .shards = key.Number32("shards"), .filler = key.Flag("filler")});
-    HF_RETURN_IF_ERROR(key.status());
-  }
-  for (const Json& item : in.Array("shards")) {
-    Reader shard(item, "a shard placement");
-    ShardPlacement placement{.shard = ShardId(shard.Number32("shard")), .peers = {}};
-    for (const Json& peer : shard.Array("peers")) {
-      if (!peer.is_number_unsigned()) return Error(ErrorCode::kDataLoss, "a peer id is no number");
-      placement.peers.push_back(PeerId(peer.get<std::uint64_t>()));
-    }
-    HF_RETURN_IF_ERROR(shard.status());
-    plan.shards.push_back(std::move(placement));
-  }
-  for (const Json& alias : in.Array("aliases")) {
-    if (!alias.is_string()) return Error(ErrorCode::kDataLoss, "an alias is not a text");
-    plan.aliases.push_back(alias.get<std::string>());
-  }
-  HF_RETURN_IF_ERROR(in.status());
-  HF_TRY(plan.naming, NamingFrom(naming));
-  return plan;
-}
 
 }  // namespace
 
@@ -450,43 +367,6 @@ Result<RestorePlan> PlanRestore(const GroupManifest& manifest,
                                 const std::map<std::string, CollectionRecord>& records,
                                 const Topology& target, const RestoreRequest& request) {
   return Planner(manifest, records, target, request).Plan();
-}
-
-std::string RestorePlanToJson(const RestorePlan& plan) {
-  Json collections = Json::array();
-  for (const CollectionPlan& item : plan.collections)
-    collections.push_back(CollectionPlanJson(item));
-  return json::Dump({{"group", plan.group.value()},
-                     {"collections", std::move(collections)},
-                     {"metadata", plan.metadata},
-                     {"given_up", plan.given_up},
-                     {"warnings", plan.warnings}});
-}
-
-Result<RestorePlan> RestorePlanFromJson(std::string_view text) {
-  HF_TRY(const Json document, json::Parse(text, "the restore plan"));
-  Reader in(document, "the restore plan");
-  RestorePlan plan;
-  plan.group = GroupId(in.Text("group"));
-  for (const Json& item : in.Array("collections")) {
-    HF_TRY(CollectionPlan collection, CollectionPlanFrom(item));
-    plan.collections.push_back(std::move(collection));
-  }
-  const Json& metadata = in.At("metadata");
-  if (!metadata.is_object()) in.Fail("metadata", "object");
-  HF_RETURN_IF_ERROR(in.status());
-  for (const auto& [key, value] : metadata.items()) {
-    if (value.is_string()) plan.metadata[key] = value.get<std::string>();
-  }
-  for (const char* list : {"given_up", "warnings"}) {
-    for (const Json& item : in.Array(list)) {
-      if (!item.is_string()) continue;
-      (std::string_view(list) == "given_up" ? plan.given_up : plan.warnings)
-          .push_back(item.get<std::string>());
-    }
-  }
-  HF_RETURN_IF_ERROR(in.status());
-  return plan;
 }
 
 }  // namespace holdfast
