@@ -77,7 +77,7 @@ Result<std::optional<Segment>> Segmenter::Next(const CallContext& call) {
 }
 
 Result<Bytes> ReadSegment(const CallContext& call, const Repository& repository,
-                          const PackTable& packs, const Segment& segment, Codec& codec) {
+                          const PackTable& packs, const Segment& segment, Codec& codec, Bytes out) {
   Bytes sealed;
   std::string key;
   std::optional<PackOpener> opener;
@@ -86,7 +86,6 @@ Result<Bytes> ReadSegment(const CallContext& call, const Repository& repository,
     opener.emplace(repository.keys(), packs.id(*segment.pack), key);
     HF_TRY(sealed, GetStretch(call, repository, key, segment));
   }
-  Bytes out;
   out.reserve(segment.size);
   for (const Element& element : segment.elements) {
     if (!element.block) {

@@ -45,8 +45,9 @@ class Segmenter {
   std::optional<Element> ahead_;
 };
 
-/// Gets the stretch, opens the blocks and writes all elements out. kDataLoss naming pack and block.
+/// Gets the stretch, opens the blocks and writes all elements out, in the memory of `out` (empty).
+/// kDataLoss naming pack and block.
 Result<Bytes> ReadSegment(const CallContext& call, const Repository& repository,
-                          const PackTable& packs, const Segment& segment, Codec& codec);
+                          const PackTable& packs, const Segment& segment, Codec& codec, Bytes out);
 
 }  // namespace holdfast

@@ -61,6 +61,8 @@ class SegmentSource final : public ByteSource {
   std::deque<std::shared_ptr<Slot>> slots_;
   std::uint64_t ahead_bytes_ = 0;
   bool planned_all_ = false;
+  /// The buffer that was read last, for the next segment: fresh pages cost as much as copying.
+  Bytes spare_;
 
   // Of the reading thread.
   Bytes front_;
