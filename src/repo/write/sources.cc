@@ -99,7 +99,7 @@ Status BlockSources::LoadFooters(const CallContext& call, const GroupId& group) 
                                     return Status();
                                   }));
   // Newest first, as long as there is room: what was finished is found by its image anyway.
-  std::ranges::stable_sort(packs, std::ranges::greater(), &StoredObject::last_modified);
+  std::ranges::sort(packs, std::ranges::greater(), &StoredObject::last_modified);
   const std::uint32_t attempt = core_.directory.AddAttempt(group);
   std::atomic<std::size_t> next = 0;
   ThreadGroup threads(call);
