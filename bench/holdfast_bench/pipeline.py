@@ -48,6 +48,7 @@ def _at(
     settings: Settings, data: dataset.Dataset, standin: StandIn, place: str, scratch: Path
 ) -> list[Row]:
     first = {name: [] for name in (NOWHERE, ZSTD, WRITE)}
+    zstd_cpu: list[float] = []
     back = {name: [] for name in (READ, LOOPBACK)}
     runs = {name: [] for name in ("backup", "second", "verify", "restore")}
     for repetition in range(settings.repetitions):
@@ -60,7 +61,9 @@ def _at(
         program.run("init")
         warm(data)
         first[NOWHERE].append(floors.streams_to_nowhere(standin.streams(), data.bytes("first")))
-        first[ZSTD].append(floors.zstd(data.tars("first")))
+        took, cpu = floors.zstd(data.tars("first"))
+        first[ZSTD].append(took)
+        zstd_cpu.append(cpu)
         runs["backup"].append(program.run("backup"))
         stored = runs["backup"][-1].result["bytes_stored"]
         first[WRITE].append(floors.write_and_sync(folder / "noise", stored))
@@ -77,7 +80,10 @@ def _at(
 
     size = data.bytes("first")
     bench = f"pipeline ({place})"
-    rows = [floor_row(bench, name, found) for name, found in {**first, **back}.items()]
+    rows = [
+        floor_row(bench, name, found, zstd_cpu if name == ZSTD else None)
+        for name, found in {**first, **back}.items()
+    ]
 
     def row(what: str, name: str, against: dict[str, list[float]], bound: float | None) -> Row:
         took = runs[name]

@@ -54,9 +54,17 @@ def timed(
     )
 
 
-def floor_row(bench: str, what: str, seconds: list[float]) -> Row:
-    """A row for a floor."""
-    return Row(bench, what, statistics.median(seconds), "s", note="floor", samples=seconds)
+def floor_row(bench: str, what: str, seconds: list[float], cpu: list[float] | None = None) -> Row:
+    """A row for a floor; `cpu` are its CPU seconds, where they are known."""
+    return Row(
+        bench,
+        what,
+        statistics.median(seconds),
+        "s",
+        cpu_seconds=statistics.median(cpu) if cpu else None,
+        note="floor",
+        samples=seconds,
+    )
 
 
 def table(rows: list[Row]) -> str:
