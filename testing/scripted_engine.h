@@ -68,13 +68,14 @@ class ScriptedEngine final : public Engine {
 
   /// Makes a collection at once, all replicas Active.
   void AddCollection(const std::string& name, const ScriptedCollection& config = {});
-  /// Writes a point to all replicas of its shard that take writes. `id` is a JSON text; `key` for
-  /// custom sharding. A vector is made from id and seed when `point.vector` is empty.
-  void Upsert(const std::string& collection, const std::string& id, ScriptedPoint point = {},
+  /// Writes a point to all replicas of its shard that take writes; those on dead peers become Dead
+  /// (measured 18). False when no replica took it. `id` is a JSON text; `key` for custom sharding.
+  /// A vector is made from id and seed when `point.vector` is empty.
+  bool Upsert(const std::string& collection, const std::string& id, ScriptedPoint point = {},
               const std::optional<ShardKey>& key = {});
   /// As DELETE with wait=true: gone from reads at once. While the optimizer works on a replica its
-  /// images still hold the point (measured 7).
-  void Delete(const std::string& collection, const std::string& id,
+  /// images still hold the point (measured 7). False and Dead replicas as for Upsert.
+  bool Delete(const std::string& collection, const std::string& id,
               const std::optional<ShardKey>& key = {});
   /// Upserts numbers [from, to) with a small payload.
   void Fill(const std::string& collection, std::uint64_t from, std::uint64_t to,
@@ -84,6 +85,13 @@ class ScriptedEngine final : public Engine {
   /// key's shards alone.
   std::vector<std::string> Ids(const std::string& collection,
                                const std::optional<ShardKey>& key = {}) const;
+  /// The cluster as it is, without a call and its faults.
+  Topology Now();
+  /// The shard that a point belongs to.
+  ShardId ShardOf(const std::string& collection, const std::string& id,
+                  const std::optional<ShardKey>& key = {}) const;
+  /// What one replica answers, whether or not its peer lives: JSON lines of points by their ids.
+  std::map<std::string, std::string> Content(const ReplicaRef& replica) const;
   /// Payload of a live point; absent when no replica has it.
   std::optional<std::string> Payload(const std::string& collection, const std::string& id) const;
 
@@ -93,6 +101,9 @@ class ScriptedEngine final : public Engine {
   void StartPeer(PeerId peer, bool lost_disk = false);
   PeerId AddPeer();
   void SetReplicaState(const ReplicaRef& replica, ReplicaState state);
+  /// The replica gets all that an Active one on a live peer has, and becomes Active. False when
+  /// there is none, or the replica's own peer is dead.
+  bool RecoverReplica(const ReplicaRef& replica);
   /// From now on deletes only hide points in memory; ends with everything applied.
   void StartOptimization(const ReplicaRef& replica);
   void FinishOptimization(const ReplicaRef& replica);
@@ -117,6 +128,7 @@ class ScriptedEngine final : public Engine {
 
   void Add(CallFault fault);
   void Add(StreamFault fault);
+  void ClearFaults();
   /// Faults that were added and have not happened; a test that leaves some proved nothing.
   int unused_faults() const;
   /// Called at every moment of every stream.

@@ -69,6 +69,7 @@ Json ImageJson(const ShardImage& image) {
               {"layout", image.layout_json}};
   if (image.key) out["key"] = ShardKeyJson(*image.key);
   if (image.image_points) out["image_points"] = *image.image_points;
+  if (!image.counts_known) out["counts_known"] = false;
   return out;
 }
 
@@ -90,6 +91,7 @@ Result<ShardImage> ImageFrom(const Json& document) {
   image.ring_points_min = in.Number("ring_points_min");
   image.ring_points_max = in.Number("ring_points_max");
   if (in.Has("image_points")) image.image_points = in.Number("image_points");
+  if (in.Has("counts_known")) image.counts_known = in.Flag("counts_known");
   image.tombstones = in.Number("tombstones");
   image.tombstones_file = in.Text("tombstones_file");
   image.cut_begin_us = in.Signed("cut_begin_us");
@@ -204,6 +206,7 @@ std::string RecordToJson(const CollectionRecord& record) {
   for (const ShardImage& image : record.shards) out["shards"].push_back(ImageJson(image));
   for (const SampledPoint& sample : record.samples) out["samples"].push_back(SampleJson(sample));
   for (const GoldenQuery& query : record.queries) out["queries"].push_back(QueryJson(query));
+  if (!record.witnesses_proven) out["witnesses_proven"] = false;
   return json::Dump(out);
 }
 
@@ -213,6 +216,7 @@ Result<CollectionRecord> RecordFromJson(std::string_view text) {
   CollectionRecord record;
   HF_TRY(record.collection, CollectionFrom(in.At("collection")));
   record.layout_json = in.Text("layout");
+  if (in.Has("witnesses_proven")) record.witnesses_proven = in.Flag("witnesses_proven");
   for (const Json& item : in.Array("shards")) {
     HF_TRY(ShardImage image, ImageFrom(item));
     record.shards.push_back(std::move(image));

@@ -51,6 +51,10 @@ struct ShardImage {
   std::uint64_t points_max = 0;
   std::uint64_t ring_points_min = 0;
   std::uint64_t ring_points_max = 0;
+  /// False when writers were at work and the image's own ids cannot be read: it may then hold more
+  /// or fewer points than were ever counted, and a restored shard is compared with its replicas
+  /// alone.
+  bool counts_known = true;
   /// Live ids found in the image's id trackers; absent when their format was not known.
   std::optional<std::uint64_t> image_points;
   /// Number of ids that must be deleted after the image was sent, and the key of the repository
@@ -85,6 +89,9 @@ struct CollectionRecord {
   std::vector<ShardImage> shards;
   std::vector<SampledPoint> samples;
   std::vector<GoldenQuery> queries;
+  /// True when nothing was written between the two looks at samples and queries, so that what both
+  /// agree on held at the cut too. Else a point may have been taken away and put back in between.
+  bool witnesses_proven = true;
   /// Vector layout the collection's configuration asks for.
   std::string layout_json;
 };

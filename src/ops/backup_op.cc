@@ -9,8 +9,6 @@
 #include <set>
 #include <utility>
 
-#include "base/size.h"
-#include "model/json.h"
 #include "ops/leftovers.h"
 #include "ops/observe.h"
 #include "ops/witnesses.h"
@@ -119,8 +117,10 @@ Status BackupOp::ReadParents(const CallContext& call) {
     if (parent_groups_.size() == kParentsMax) break;
     const auto envelope = parts_.repository.ReadManifest(call, info.group);
     if (!envelope.ok()) {
-      // A damaged parent is verify's business: this backup stores its blocks again.
-      if (envelope.error().code() == ErrorCode::kDataLoss) continue;
+      // A damaged parent is verify's business, and one may be pruned between the two calls: this
+      // backup stores its blocks again.
+      const ErrorCode code = envelope.error().code();
+      if (code == ErrorCode::kDataLoss || code == ErrorCode::kNotFound) continue;
       return envelope.error();
     }
     parent_groups_.push_back(info.group);
@@ -268,7 +268,9 @@ Status BackupOp::TakeWave(StepContext& context, Attempt& attempt, std::uint32_t 
     std::map<std::string, std::vector<CaptureStep>> steps_of;
     for (const CaptureStep& step : request.steps) steps_of[step.collection].push_back(step);
     std::map<std::string, Witnesses> witnesses;
+    MonotonicTime witnessed_at{};
     request.before_cut = [&](const CallContext& inner) -> Status {
+      witnessed_at = parts_.clock.Monotonic();
       for (const auto& [name, collection] : request.collections) {
         HF_TRY(witnesses[name],
                ChooseWitnesses(inner, parts_.engine, parts_.random, collection, steps_of[name]));
@@ -304,6 +306,7 @@ Status BackupOp::TakeWave(StepContext& context, Attempt& attempt, std::uint32_t 
       record.collection = collection;
       record.samples = std::move(witnesses[name].samples);
       record.queries = std::move(witnesses[name].queries);
+      record.witnesses_proven = QuietSince(request, result, name, witnessed_at);
       if (record.queries.empty() && collection.points > 0) {
         attempt.warnings.push_back("no golden query of '" + name +
                                    "' had the same answer before and after the cut");
@@ -311,6 +314,16 @@ Status BackupOp::TakeWave(StepContext& context, Attempt& attempt, std::uint32_t 
     }
     return KeepWave(call, attempt, request, std::move(result));
   }
+}
+
+/// Nothing was written to a collection between `since` and the cuts of all its shards.
+bool BackupOp::QuietSince(const WaveRequest& request, const WaveResult& result,
+                          const std::string& collection, MonotonicTime since) {
+  for (std::size_t i = 0; i < request.steps.size(); ++i) {
+    const auto& quiet = result.shards[i].quiet_since;
+    if (request.steps[i].collection == collection && (!quiet || *quiet > since)) return false;
+  }
+  return true;
 }
 
 /// What this wave lacks of what was asked; `fatal` when the backup must not go on with it.
@@ -436,31 +449,6 @@ GroupManifest BackupOp::MakeManifest(Attempt& attempt) {
   manifest.bytes_stored = stats.bytes_stored;
   manifest.finished_at = parts_.clock.Wall();
   return manifest;
-}
-
-std::string BackupOutcomeToJson(const BackupOutcome& outcome, Duration took) {
-  const GroupManifest& group = outcome.manifest;
-  std::uint64_t shards = 0;
-  for (const CollectionSummary& collection : group.collections) shards += collection.shards;
-  json::Json skipped = json::Json::array();
-  for (const SkippedCollection& item : group.skipped) {
-    skipped.push_back({{"name", item.name}, {"reason", item.reason}});
-  }
-  return json::Dump(
-      {{"group", group.id.value()},
-       {"consistency", ConsistencyName(group.consistency)},
-       {"skew_ms", static_cast<double>(group.skew_us) / 1000.0},
-       {"first_request_monotonic_us", outcome.first_request.time_since_epoch().count()},
-       {"last_first_byte_monotonic_us", outcome.last_first_byte.time_since_epoch().count()},
-       {"collections", group.collections.size()},
-       {"shards", shards},
-       {"points", group.points},
-       {"bytes_read", group.bytes_read},
-       {"bytes_new", group.bytes_new},
-       {"bytes_stored", group.bytes_stored},
-       {"skipped", std::move(skipped)},
-       {"warnings", group.warnings},
-       {"seconds", static_cast<double>(took.count()) / 1e6}});
 }
 
 }  // namespace holdfast

@@ -105,6 +105,8 @@ class BackupOp {
   Status TakeWave(StepContext& context, Attempt& attempt, std::uint32_t wave);
   Result<WaveRequest> PrepareWave(const CallContext& call, Attempt& attempt, std::uint32_t wave,
                                   bool again);
+  static bool QuietSince(const WaveRequest& request, const WaveResult& result,
+                         const std::string& collection, MonotonicTime since);
   std::string Shortfall(const Attempt& attempt, const WaveResult& result, bool& fatal) const;
   Status KeepWave(const CallContext& call, Attempt& attempt, const WaveRequest& request,
                   WaveResult result);

@@ -279,6 +279,39 @@ TEST(BackupOpTest, MissingRightsAreNamedBeforeAnythingIsWritten) {
   EXPECT_EQ(world.engine.calls(EngineCall::kStreamShard), 0U);
 }
 
+TEST(BackupOpTest, ASnapshotThatCouldNotBeDeletedIsRemovedByTheNextBackup) {
+  OpsWorld world;
+  world.engine.AddCollection("docs", Shards(2, 1));
+  world.engine.Fill("docs", 0, 20);
+  CallFault fault;
+  fault.call = EngineCall::kDeleteSnapshot;
+  fault.times = 2;
+  world.engine.Add(fault);
+  BackupOptions options = world.Options();
+  options.request.mode = options.capture.mode = ModeChoice::kStaged;
+  const auto first = world.Backup(options);
+  ASSERT_TRUE(first.ok()) << first.error().ToString();
+  EXPECT_THAT(first->manifest.warnings, Contains(HasSubstr("may be left on peer")));
+  EXPECT_EQ(world.engine.stored_snapshots().size(), 2U);
+  ASSERT_TRUE(world.Backup().ok());
+  EXPECT_TRUE(world.engine.stored_snapshots().empty());
+}
+
+TEST(BackupOpTest, APeerThatDiesInMidStreamIsReplacedByAnother) {
+  OpsWorld world;
+  world.engine.AddCollection("docs", Shards(3, 2));
+  world.engine.Fill("docs", 0, 60);
+  bool once = false;
+  world.engine.OnMoment([&](StreamMoment moment, const ReplicaRef& replica) {
+    if (moment != StreamMoment::kFirstByte || once) return;
+    once = true;
+    world.engine.KillPeer(replica.peer);
+  });
+  const auto outcome = world.Backup();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->manifest.points, 60U);
+}
+
 /// Every call to the cluster fails once, by construction: afterwards either a whole group exists or
 /// none, and nothing is left on the nodes.
 TEST(BackupOpTest, AFailureOfAnyCallLeavesNothingHalfDone) {

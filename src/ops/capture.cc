@@ -26,6 +26,8 @@ constexpr std::size_t kTombstoneBytesMax = 64 * kMiB;
 struct Look {
   ReplicaHealth health;
   PointCounts counts;
+  /// When both had been read.
+  MonotonicTime at;
 };
 
 /// Instants of one stream, and a way to wait for its first byte.
@@ -161,7 +163,7 @@ class ShardCapture {
   Result<Look> LookAt(PeerId peer) {
     HF_TRY(ReplicaHealth health, tools_.engine.ReadHealth(call_, Ref(peer)));
     HF_TRY(const PointCounts counts, tools_.engine.CountPoints(call_, Ref(peer)));
-    return Look{.health = health, .counts = counts};
+    return Look{.health = health, .counts = counts, .at = tools_.clock.Monotonic()};
   }
 
   Failure Classify(Error error) {
@@ -238,8 +240,7 @@ class ShardCapture {
     HF_TRY(const Look after, LookAt(peer));
     HF_RETURN_IF_ERROR(streaming.Join());
     HF_TRY(StoredTar tar, pipeline.Finish(call_, Note()));
-    HF_TRY(CapturedShard taken, Describe(peer, tar, before, after));
-    taken.begin = watch.begin();
+    HF_TRY(CapturedShard taken, Describe(peer, tar, before, after, watch.begin()));
     taken.end = watch.end();
     if (clean) {
       HF_RETURN_IF_ERROR(CheckQuietCount(taken, before, after));
@@ -325,11 +326,16 @@ class ShardCapture {
         tools_.engine.DownloadSnapshot(call_, cut.snapshot, settings_.limits, *unpacked));
     HF_RETURN_IF_ERROR(unpacked->Finish(call_));
     HF_TRY(StoredTar tar, pipeline.Finish(call_, Note()));
-    HF_TRY(CapturedShard taken, Describe(peer, tar, before, after));
-    taken.begin = cut.begin;
+    HF_TRY(CapturedShard taken, Describe(peer, tar, before, after, cut.begin));
     taken.end = cut.end;
     taken.image.mode = CaptureMode::kStaged;
     HF_RETURN_IF_ERROR(CheckStillActive(Ref(peer)));
+    if (!taken.image.counts_known) {
+      taken.warnings.push_back(
+          holdfast::Describe(Ref(peer)) +
+          " was written to while it was taken from a stored snapshot with a log: how many points "
+          "it holds is known to a restore only");
+    }
     sink.Keep();
     return taken;
   }
@@ -341,8 +347,9 @@ class ShardCapture {
   /// What the group remembers of the shard. Counts: the image's own when its ids are known, else
   /// what was counted around the cut.
   Result<CapturedShard> Describe(PeerId peer, const StoredTar& tar, const Look& before,
-                                 const Look& after) {
+                                 const Look& after, MonotonicTime begin) {
     CapturedShard taken;
+    taken.begin = begin;
     ShardImage& image = taken.image;
     image.shard = step_.shard;
     image.key = step_.key;
@@ -354,6 +361,10 @@ class ShardCapture {
     image.image_points = tar.facts.live_points;
     const auto [low, high] = std::minmax(before.counts.all, after.counts.all);
     const auto [ring_low, ring_high] = std::minmax(before.counts.in_ring, after.counts.in_ring);
+    // A snapshot that another shard had asked for may be older than both looks.
+    const bool around = before.at <= begin && Quiet(before, after);
+    if (around) taken.quiet_since = before.at;
+    image.counts_known = tar.facts.live_points.has_value() || around;
     image.points_min = tar.facts.live_points.value_or(low);
     image.points_max = tar.facts.live_points.value_or(high);
     // Points that do not belong to this shard stay the same few while others come and go.
@@ -367,12 +378,15 @@ class ShardCapture {
     return taken;
   }
 
+  /// Nothing wrote between the two looks.
+  static bool Quiet(const Look& before, const Look& after) {
+    return before.health.update_op_num && before.health.update_op_num == after.health.update_op_num;
+  }
+
   /// While nothing wrote, an image of a replica at rest holds what the replica counts. Fewer is a
   /// damaged image whatever the tar says.
   Status CheckQuietCount(const CapturedShard& taken, const Look& before, const Look& after) {
-    const bool quiet =
-        before.health.update_op_num && before.health.update_op_num == after.health.update_op_num;
-    if (!quiet || !taken.image.image_points) return {};
+    if (!Quiet(before, after) || !taken.image.image_points) return {};
     if (*taken.image.image_points >= after.counts.all) return {};
     return Error(ErrorCode::kDataLoss, "the image holds " + FormatCount(*taken.image.image_points) +
                                            " points, the replica counts " +

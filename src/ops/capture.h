@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,8 @@ struct CapturedShard {
   ShardImage image;
   MonotonicTime begin;
   MonotonicTime end;
+  /// From this instant until after the cut nothing was written to the shard; absent: not known.
+  std::optional<MonotonicTime> quiet_since;
   std::vector<std::string> warnings;
 };
 

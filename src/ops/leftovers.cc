@@ -86,14 +86,14 @@ Result<std::vector<std::string>> RemoveStagedLeftovers(const CallContext& call, 
   HF_TRY(const auto recent, jobs.ListJobs(call, filter, kLeftoverJobsMax, std::nullopt));
   std::vector<std::string> warnings;
   for (const JobRecord& job : recent) {
-    if (job.id == self || job.state == JobState::kComplete) continue;
+    if (job.id == self) continue;
     HF_TRY(const auto notes, OpenNotes(call, jobs, job.id));
     for (const std::string& key : notes) {
       HF_TRY(const auto step, jobs.FindStep(call, job.id, key));
       if (!step || step->detail_json.empty()) continue;
       const auto note = StagedNoteFromJson(step->detail_json);
       if (!note.ok()) continue;
-      const Status removed = RemoveLeftover(call, source, *note);
+      const auto removed = RemoveLeftover(call, source, *note);
       if (removed.ok()) continue;
       if (removed.error().code() == ErrorCode::kCancelled) return removed.error();
       warnings.push_back("peer " + std::to_string(note->peer.value()) + ", '" + note->collection +

@@ -4,7 +4,6 @@
 #include <set>
 #include <utility>
 
-#include "base/size.h"
 #include "model/json.h"
 #include "ops/fanout.h"
 #include "ops/parallel.h"
@@ -14,14 +13,9 @@
 namespace holdfast {
 namespace {
 
-/// Cleaning up goes on after Ctrl-C, but not for ever.
-constexpr Duration kCleanUpPatience = std::chrono::seconds(60);
-/// Between two looks at the operation numbers of a collection that is to be replaced.
-constexpr Duration kQuietWatch = std::chrono::seconds(2);
 /// How long replicas that were sent may take to become Active, and how often that is looked at.
 constexpr Duration kActivePatience = std::chrono::seconds(60);
 constexpr Duration kActivePoll = std::chrono::milliseconds(200);
-constexpr Duration kRetryPause = std::chrono::seconds(1);
 constexpr std::size_t kBuryPerCall = 1000;
 /// Tombstones that are asked for again during verification.
 constexpr std::size_t kBuriedChecksMax = 10'000;
@@ -82,49 +76,6 @@ Status RestoreOp::Plan(StepContext& context) {
   return context.SavePlan(RestorePlanToJson(plan_));
 }
 
-/// Nothing may write to a collection that is about to be replaced.
-Status RestoreOp::CheckQuiet(const CallContext& call, const std::vector<std::string>& collections) {
-  std::map<std::string, std::uint64_t> before;
-  for (int look = 0; look < 2; ++look) {
-    if (look == 1) HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kQuietWatch));
-    for (const std::string& name : collections) {
-      HF_TRY(const Collection collection, parts_.engine.ReadCollection(call, name));
-      for (const Shard& shard : collection.shards) {
-        for (const Replica& replica : shard.replicas) {
-          const ReplicaRef ref{.peer = replica.peer, .collection = name, .shard = shard.id};
-          const auto health = parts_.engine.ReadHealth(call, ref);
-          if (!health.ok() || !health->update_op_num) continue;
-          const auto [entry, first] = before.try_emplace(Describe(ref), *health->update_op_num);
-          if (first || entry->second == *health->update_op_num) continue;
-          return Error(ErrorCode::kFailedPrecondition, Describe(ref) + " takes writes",
-                       "stop what writes to '" + name + "' before replacing it in place");
-        }
-      }
-    }
-  }
-  return {};
-}
-
-Status RestoreOp::PrepareInPlace(StepContext& context) {
-  std::vector<std::string> replaced;
-  for (const CollectionPlan& plan : plan_.collections) {
-    if (plan.naming == Naming::kInPlace) replaced.push_back(plan.target);
-  }
-  if (replaced.empty()) return {};
-  HF_TRY(const std::string safety,
-         context.Step("safety", [&](const CallContext& call) -> Result<std::string> {
-           HF_RETURN_IF_ERROR(CheckQuiet(call, replaced));
-           if (!options_.safety_backup) {
-             return Error(ErrorCode::kInternal, "no safety backup was configured");
-           }
-           HF_TRY(const GroupId group, options_.safety_backup(replaced));
-           return json::Dump({{"group", group.value()}});
-         }));
-  context.Warn("the collections that are replaced were backed up first: " + safety +
-               "; if sending fails from here on, what was in them is in that group only");
-  return {};
-}
-
 Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
   const CallContext& call = context.call();
   context.progress().BeginPhase("plan");
@@ -134,7 +85,6 @@ Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
                          {.purpose = "restore", .own = {}, .relies_on = {options_.group}}));
   HF_RETURN_IF_ERROR(ReadGroup(call, *intent));
   HF_RETURN_IF_ERROR(Plan(context));
-  HF_RETURN_IF_ERROR(PrepareInPlace(context));
   RestoreOutcome outcome;
   outcome.group = options_.group;
   outcome.given_up = plan_.given_up;
@@ -173,12 +123,15 @@ Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
       "collection/" + plan.target, [&](const CallContext& call) -> Result<std::string> {
         const Status built = Build(context, plan, record);
         if (!built.ok()) return CleanUp(plan, built.error());
-        auto buried = Bury(call, plan, record);
+        auto buried = Again(call, [&] { return Bury(call, plan, record); });
         if (!buried.ok()) return CleanUp(plan, std::move(buried).error());
+        const VerifyInput input{.record = record, .plan = plan, .buried = *std::move(buried)};
         const auto verified =
-            VerifyRestored(call, parts_.engine, parts_.clock,
-                           {.record = record, .plan = plan, .buried = *std::move(buried)});
+            Again(call, [&] { return VerifyRestored(call, parts_.engine, parts_.clock, input); });
         if (!verified.ok()) return CleanUp(plan, verified.error());
+        for (const std::string& text : verified->warnings) {
+          context.Warn("'" + plan.target + "': " + text);
+        }
         if (const Status switched = Switch(call, plan); !switched.ok()) {
           return CleanUp(plan, switched.error());
         }
@@ -221,87 +174,12 @@ Status RestoreOp::Build(StepContext& context, const CollectionPlan& plan,
   // From here on no call that changes the collection's shape: it would wait behind the sending and
   // everything else behind it (reference 3.6).
   HF_RETURN_IF_ERROR(SendImages(context, plan, record));
-  HF_RETURN_IF_ERROR(DropUnplanned(call, plan));
+  HF_RETURN_IF_ERROR(Again(call, [&] { return DropUnplanned(call, plan); }));
   for (const PayloadIndex& index : later) {
-    HF_RETURN_IF_ERROR(parts_.engine.CreateIndex(call, plan.target, index));
+    HF_RETURN_IF_ERROR(
+        Again(call, [&] { return parts_.engine.CreateIndex(call, plan.target, index); }));
   }
   return {};
-}
-
-Status RestoreOp::Create(StepContext& context, const CallContext& call, const CollectionPlan& plan,
-                         const CollectionRecord& record) {
-  HF_TRY(
-      const std::string made,
-      context.Step("create/" + plan.target, [&](const CallContext& inner) -> Result<std::string> {
-        const auto there = parts_.engine.ReadCollection(inner, plan.target);
-        if (!there.ok() && there.error().code() != ErrorCode::kNotFound) return there.error();
-        if (there.ok() && plan.naming == Naming::kInPlace) {
-          HF_RETURN_IF_ERROR(parts_.engine.DropCollection(inner, plan.target));
-        } else if (there.ok()) {
-          // Either our own creation whose record was lost, then it is empty, or somebody else's.
-          if (context.attempt() == 1 || there->points != 0) {
-            return Error(ErrorCode::kAlreadyExists,
-                         "'" + plan.target + "' has come into being meanwhile",
-                         "drop it if nobody needs it, or restore with --as");
-          }
-          HF_RETURN_IF_ERROR(parts_.engine.DropCollection(inner, plan.target));
-        }
-        HF_RETURN_IF_ERROR(parts_.engine.CreateCollection(inner, plan.target, record.collection,
-                                                          plan.replication_factor));
-        return std::string("{}");
-      }));
-  return CreateKeys(call, plan, record);
-}
-
-Status RestoreOp::CreateKeys(const CallContext& call, const CollectionPlan& plan,
-                             const CollectionRecord& record) {
-  if (plan.keys.empty()) return {};
-  HF_TRY(const Collection there, parts_.engine.ReadCollection(call, plan.target));
-  const auto has = [&](const ShardKey& key) {
-    return std::ranges::find(there.shard_keys, key) != there.shard_keys.end();
-  };
-  // After a crash the last filler may be gone already, so ids would shift: begin with none.
-  bool complete = true;
-  for (const KeyStep& step : plan.keys) complete = complete && (step.filler || has(step.key));
-  if (!complete) {
-    if (!there.shard_keys.empty()) {
-      HF_RETURN_IF_ERROR(parts_.engine.DropCollection(call, plan.target));
-      HF_RETURN_IF_ERROR(parts_.engine.CreateCollection(call, plan.target, record.collection,
-                                                        plan.replication_factor));
-    }
-    // Named, because the server would place on dead peers too (measured 18).
-    std::set<PeerId> peers;
-    for (const ShardPlacement& placement : plan.shards) {
-      peers.insert(placement.peers.begin(), placement.peers.end());
-    }
-    for (const KeyStep& step : plan.keys) {
-      HF_RETURN_IF_ERROR(parts_.engine.CreateShardKey(
-          call, plan.target,
-          {.key = step.key,
-           .shards = step.shards,
-           .replication_factor = step.filler ? 1 : plan.replication_factor,
-           .placement = {peers.begin(), peers.end()}}));
-    }
-  }
-  for (const KeyStep& step : plan.keys) {
-    if (!step.filler || (complete && !has(step.key))) continue;
-    HF_RETURN_IF_ERROR(parts_.engine.DropShardKey(call, plan.target, step.key));
-  }
-  return {};
-}
-
-/// Ids decide where points are looked for, so they must be the group's (reference 2.8).
-Status RestoreOp::CheckShards(const CallContext& call, const CollectionPlan& plan,
-                              const CollectionRecord& record) {
-  HF_TRY(const Collection there, parts_.engine.ReadCollection(call, plan.target));
-  std::map<ShardId, std::optional<ShardKey>> want;
-  std::map<ShardId, std::optional<ShardKey>> have;
-  for (const ShardImage& image : record.shards) want[image.shard] = image.key;
-  for (const Shard& shard : there.shards) have[shard.id] = shard.key;
-  if (want == have) return {};
-  return Error(ErrorCode::kFailedPrecondition,
-               "'" + plan.target + "' was created with other shard ids or keys than the group has",
-               "this server numbers shards in another way; restore it logically");
 }
 
 Status RestoreOp::SendImages(StepContext& context, const CollectionPlan& plan,
@@ -434,16 +312,33 @@ Status RestoreOp::Switch(const CallContext& call, const CollectionPlan& plan) {
     moves.push_back({.alias = alias, .to = plan.target});
   }
   const Status switched = parts_.engine.SwitchAliases(call, moves);
-  // After a timeout the switch may have happened: what counts is where the aliases point.
-  if (!switched.ok() && switched.error().code() != ErrorCode::kDeadlineExceeded) return switched;
-  HF_TRY(const Collection now, parts_.engine.ReadCollection(call, plan.target));
+  // What counts is where the aliases point: after an error the switch may have happened all the
+  // same. Not the operation's own call: this must be known after Ctrl-C too.
+  const CallContext looking = parts_.clock.Within({}, kCleanUpPatience);
+  const auto now =
+      Again(looking, [&] { return parts_.engine.ReadCollection(looking, plan.target); });
+  if (!now.ok() && now.error().code() != ErrorCode::kNotFound) {
+    made_.erase(plan.target);
+    return Error(switched.ok() ? now.error().code() : switched.error().code(),
+                 "'" + plan.target +
+                     "' is restored and verified, but whether its aliases point to "
+                     "it could not be seen: " +
+                     (switched.ok() ? now.error() : switched.error()).message(),
+                 "look with `holdfast topology`; point the aliases to it, or drop it");
+  }
+  std::string missing;
   for (const std::string& alias : plan.aliases) {
-    if (std::ranges::find(now.aliases, alias) == now.aliases.end()) {
-      return Error(ErrorCode::kAborted,
-                   "alias '" + alias + "' does not point to '" + plan.target + "'");
+    if (now.ok() && std::ranges::find(now->aliases, alias) != now->aliases.end()) {
+      // Somebody reads it from now on, so it stays whatever comes.
+      made_.erase(plan.target);
+    } else if (missing.empty()) {
+      missing = alias;
     }
   }
-  return {};
+  if (missing.empty()) return {};
+  if (!switched.ok()) return switched;
+  return Error(ErrorCode::kAborted,
+               "alias '" + missing + "' does not point to '" + plan.target + "'");
 }
 
 /// A key that has come into being since the restore was planned is somebody else's.
@@ -453,7 +348,7 @@ Status RestoreOp::WriteMetadata(StepContext& context) {
     HF_TRY(const Topology target, parts_.engine.ReadTopology(call));
     for (const auto& [key, value] : plan_.metadata) {
       if (target.metadata.contains(key)) continue;
-      HF_RETURN_IF_ERROR(parts_.engine.SetMetadata(call, key, value));
+      HF_RETURN_IF_ERROR(Again(call, [&] { return parts_.engine.SetMetadata(call, key, value); }));
     }
     return std::string("{}");
   };
@@ -464,37 +359,20 @@ Status RestoreOp::WriteMetadata(StepContext& context) {
 /// Removes what was made, unless another run goes on with it. Readers never saw it.
 Error RestoreOp::CleanUp(const CollectionPlan& plan, Error error) {
   if (plan.naming == Naming::kInPlace) {
+    if (!replaced_.contains(plan.target)) return error;
     return std::move(error).While("'" + plan.target + "' is not restored and incomplete");
   }
-  const bool not_ours = error.code() == ErrorCode::kAlreadyExists;
   const bool may_be_resumed =
       error.code() == ErrorCode::kCancelled && !options_.user_stop.stop_requested();
-  if (not_ours || may_be_resumed) return error;
+  if (!made_.contains(plan.target) || may_be_resumed) return error;
   const CallContext call = parts_.clock.Within({}, kCleanUpPatience);
-  const Status dropped = parts_.engine.DropCollection(call, plan.target);
+  const Status dropped =
+      Again(call, [&] { return parts_.engine.DropCollection(call, plan.target); });
   if (dropped.ok()) return error;
   return Error(error.code(),
                error.message() + "; '" + plan.target +
                    "' was made for it and could not be removed: " + dropped.error().message(),
                "drop '" + plan.target + "' by hand");
-}
-
-std::string RestoreOutcomeToJson(const RestoreOutcome& outcome, Duration took) {
-  json::Json collections = json::Json::array();
-  for (const RestoredCollection& item : outcome.collections) {
-    collections.push_back({{"source", item.source},
-                           {"target", item.target},
-                           {"points", item.points},
-                           {"shards", item.shards},
-                           {"replicas", item.replicas},
-                           {"aliases", item.aliases}});
-  }
-  return json::Dump({{"group", outcome.group.value()},
-                     {"collections", std::move(collections)},
-                     {"metadata_keys", outcome.metadata_keys},
-                     {"given_up", outcome.given_up},
-                     {"warnings", outcome.warnings},
-                     {"seconds", static_cast<double>(took.count()) / 1e6}});
 }
 
 }  // namespace holdfast

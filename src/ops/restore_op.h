@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -33,8 +34,8 @@ struct RestoreOptions {
   /// The user's own wish to stop. What was made is removed then; when the operation is stopped for
   /// another reason (its lease is gone) somebody else may go on with it, so it stays.
   std::stop_token user_stop;
-  /// Takes a backup of the named collections before the first of them is replaced; required for
-  /// `--in-place`. Returns the id of the safety backup's group.
+  /// Takes a backup of the named collections immediately before they are replaced, each on its own;
+  /// required for `--in-place`. Returns the id of the safety backup's group.
   std::function<Result<GroupId>(const std::vector<std::string>& collections)> safety_backup;
 };
 
@@ -69,6 +70,11 @@ struct RestorePreview {
   RestorePlan plan;
 };
 
+/// Between two tries of one call.
+inline constexpr Duration kRetryPause = std::chrono::seconds(1);
+/// Cleaning up goes on after Ctrl-C, but not for ever.
+inline constexpr Duration kCleanUpPatience = std::chrono::seconds(60);
+
 /// One thread; made anew for each restore.
 class RestoreOp {
  public:
@@ -86,14 +92,25 @@ class RestoreOp {
  private:
   Status ReadGroup(const CallContext& call, const Intent& intent);
   Status Plan(StepContext& context);
-  Status CheckQuiet(const CallContext& call, const std::vector<std::string>& collections);
-  Status PrepareInPlace(StepContext& context);
+  Status Replace(StepContext& context, const CollectionPlan& plan);
+  /// Makes a call that may be made again after any error, until it succeeds or it is no use.
+  template <class F>
+  auto Again(const CallContext& call, F work) -> decltype(work()) {
+    for (int tries = 1;; ++tries) {
+      auto result = work();
+      const bool again = !result.ok() && IsRetryable(result.error().code()) &&
+                         tries < options_.tries_per_shard && parts_.clock.Check(call).ok();
+      if (!again || !parts_.clock.SleepFor(call, kRetryPause).ok()) return result;
+    }
+  }
   Result<RestoredCollection> RestoreCollection(StepContext& context, const CollectionPlan& plan);
   Status Build(StepContext& context, const CollectionPlan& plan, const CollectionRecord& record);
   Status Create(StepContext& context, const CallContext& call, const CollectionPlan& plan,
                 const CollectionRecord& record);
-  Status CreateKeys(const CallContext& call, const CollectionPlan& plan,
-                    const CollectionRecord& record);
+  Status CreateEmpty(const CallContext& call, const CollectionPlan& plan,
+                     const CollectionRecord& record);
+  Status MakeRoom(StepContext& context, const CallContext& call, const CollectionPlan& plan);
+  Status CreateKeys(const CallContext& call, const CollectionPlan& plan);
   Status CheckShards(const CallContext& call, const CollectionPlan& plan,
                      const CollectionRecord& record);
   Status SendImages(StepContext& context, const CollectionPlan& plan,
@@ -114,6 +131,10 @@ class RestoreOp {
   GroupManifest manifest_;
   std::map<std::string, CollectionRecord> records_;
   RestorePlan plan_;
+  /// Names of collections that are ours to drop: this restore made them and nobody reads them.
+  std::set<std::string> made_;
+  /// Names of live collections that this restore has dropped, or tried to.
+  std::set<std::string> replaced_;
 };
 
 /// The members of the command line's result line without "event" and "state".

@@ -194,6 +194,40 @@ TEST_F(RestoreOpTest, CustomShardKeysGetTheirIdsBackThroughFillers) {
   EXPECT_EQ(world.engine.Ids("tenants", ShardKey(std::string("b"))).size(), 30U);
 }
 
+TEST_F(RestoreOpTest, AnAliasSwitchWhoseAnswerIsLostHasHappened) {
+  CallFault fault;
+  fault.call = EngineCall::kSwitchAliases;
+  fault.after_effect = true;
+  world_.engine.Add(fault);
+  const auto restored = world_.Restore(group_);
+  ASSERT_TRUE(restored.ok()) << restored.error().ToString();
+  EXPECT_EQ(world_.engine.unused_faults(), 0);
+  const std::string target = restored->collections[0].target;
+  EXPECT_THAT(world_.engine.ReadCollection({}, target)->aliases, ElementsAre("live"));
+}
+
+TEST_F(RestoreOpTest, WhatReadersMayHaveBeenSwitchedToIsNeverDropped) {
+  CallFault fault;
+  fault.call = EngineCall::kSwitchAliases;
+  fault.after_effect = true;
+  world_.engine.Add(fault);
+  // Where the aliases point cannot be seen either.
+  fault = {};
+  fault.call = EngineCall::kReadCollection;
+  fault.times = 1000;
+  fault.skip = 6;
+  world_.engine.Add(fault);
+  const auto restored = world_.Restore(group_);
+  world_.engine.ClearFaults();
+  ASSERT_FALSE(restored.ok());
+  const std::string target = "docs__" + group_.value();
+  if (world_.engine.Now().FindCollection(target) != nullptr) {
+    EXPECT_THAT(restored.error().hint(), HasSubstr("point the aliases"));
+    EXPECT_EQ(world_.engine.Ids(target).size(), 200U);
+  }
+  EXPECT_EQ(world_.engine.Ids("docs").size(), 200U);
+}
+
 /// Every call to the cluster fails once: afterwards the restore is whole, or the live collection is
 /// as it was and nothing half-filled is read by anybody.
 TEST_F(RestoreOpTest, AFailureOfAnyCallNeverHurtsTheLiveCollection) {

@@ -86,6 +86,13 @@ Result<StagedCut> StagedSnapshots::Make(const CallContext& call, Entry& entry) {
   return StagedCut{.snapshot = std::move(made), .begin = interval.begin, .end = interval.end};
 }
 
+/// True when the entry's snapshot is gone for certain.
+Result<bool> StagedSnapshots::Remove(const CallContext& call, const Entry& entry) {
+  if (!entry.made || !entry.made->ok()) return RemoveLeftover(call, engine_, entry.note);
+  HF_RETURN_IF_ERROR(engine_.DeleteSnapshot(call, (*entry.made)->snapshot));
+  return true;
+}
+
 std::vector<std::string> StagedSnapshots::RemoveAll() {
   std::map<Key, std::shared_ptr<Entry>> entries;
   {
@@ -97,13 +104,11 @@ std::vector<std::string> StagedSnapshots::RemoveAll() {
   for (const auto& [key, entry] : entries) {
     const std::scoped_lock lock(entry->mutex);
     if (!entry->noted) continue;
-    // A request without an answer may still have made its file.
-    const Status removed = entry->made && entry->made->ok()
-                               ? engine_.DeleteSnapshot(call, (*entry->made)->snapshot)
-                               : RemoveLeftover(call, engine_, entry->note);
+    const Result<bool> removed = Remove(call, *entry);
     if (removed.ok()) {
-      // A note that stays is found harmless by the next run.
-      static_cast<void>(journal_.Removed(entry->note).ok());
+      // Without an answer the file may appear later: the note stays, and the next run looks again.
+      // A note of something that is gone is found harmless then.
+      if (*removed) static_cast<void>(journal_.Removed(entry->note).ok());
       continue;
     }
     left.push_back("a snapshot of '" + entry->note.collection + "' may be left on peer " +
@@ -113,11 +118,16 @@ std::vector<std::string> StagedSnapshots::RemoveAll() {
   return left;
 }
 
-Status RemoveLeftover(const CallContext& call, ShardSource& source, const StagedNote& note) {
-  HF_TRY(const auto there, source.ListSnapshots(call, note.peer, note.collection));
+Result<bool> RemoveLeftover(const CallContext& call, ShardSource& source, const StagedNote& note) {
+  const auto there = source.ListSnapshots(call, note.peer, note.collection);
+  if (!there.ok()) {
+    // Gone with its collection or its peer.
+    if (there.error().code() == ErrorCode::kNotFound) return false;
+    return there.error();
+  }
   std::vector<StoredSnapshot> ours;
   std::string others;
-  for (const StoredSnapshot& snapshot : there) {
+  for (const StoredSnapshot& snapshot : *there) {
     const bool old = std::ranges::find(note.before, snapshot.name) != note.before.end();
     if (old || !IsOf(snapshot, note)) continue;
     const bool in_time = snapshot.created_at &&
@@ -126,8 +136,11 @@ Status RemoveLeftover(const CallContext& call, ShardSource& source, const Staged
     if (in_time) ours.push_back(snapshot);
     if (!in_time || ours.size() > 1) others += " " + snapshot.name;
   }
-  if (ours.size() == 1) return source.DeleteSnapshot(call, ours.front());
-  if (others.empty()) return {};
+  if (ours.size() == 1) {
+    HF_RETURN_IF_ERROR(source.DeleteSnapshot(call, ours.front()));
+    return true;
+  }
+  if (others.empty()) return false;
   return Error(ErrorCode::kFailedPrecondition,
                "cannot tell whether an interrupted backup left one of these:" + others,
                "delete those that are not yours");

@@ -75,6 +75,7 @@ class StagedSnapshots {
   };
 
   Result<StagedCut> Make(const CallContext& call, Entry& entry);
+  Result<bool> Remove(const CallContext& call, const Entry& entry);
 
   Engine& engine_;
   StagedJournal& journal_;
@@ -84,8 +85,9 @@ class StagedSnapshots {
 };
 
 /// Removes what the note's run left on the node: the one snapshot that was not there before and was
-/// begun when ours was asked for. Anything else may be somebody's: it is left and named
+/// begun when ours was asked for. False when there is none (yet: a node may still be making what
+/// nobody waits for any more). Anything else may be somebody's: it is left and named
 /// (kFailedPrecondition).
-Status RemoveLeftover(const CallContext& call, ShardSource& source, const StagedNote& note);
+Result<bool> RemoveLeftover(const CallContext& call, ShardSource& source, const StagedNote& note);
 
 }  // namespace holdfast

@@ -30,12 +30,15 @@ struct VerifiedCollection {
   std::uint64_t points = 0;
   std::uint32_t shards = 0;
   std::uint32_t replicas = 0;
+  /// Samples and golden queries that differ where the group cannot prove what held at its cut.
+  std::vector<std::string> warnings;
 };
 
 /// "Verified" as design.md defines it: every planned replica Active and no other one, both counts
 /// of every replica within the group's, indexes and shard keys there, sampled points equal, golden
-/// queries answered as recorded, no tombstone answers. kDataLoss listing what differs, at most
-/// kDifferencesMax of them.
+/// queries answered as recorded, no tombstone answers. Samples and queries that writers may have
+/// changed at the cut are compared too, and reported as warnings. kDataLoss listing what differs,
+/// at most kDifferencesMax of them.
 Result<VerifiedCollection> VerifyRestored(const CallContext& call, Engine& engine, Clock& clock,
                                           const VerifyInput& input);
 inline constexpr std::size_t kDifferencesMax = 20;

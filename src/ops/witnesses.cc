@@ -11,8 +11,22 @@
 namespace holdfast {
 namespace {
 
-ReplicaRef RefOf(const Collection& collection, const CaptureStep& step) {
-  return {.peer = step.sources.front(), .collection = collection.name, .shard = step.shard};
+/// An error that says something about a replica rather than about this run. Witnesses are an extra
+/// proof: what cannot be asked is left out, while its shard is taken from another replica.
+bool SaysReplicaIsOut(const Error& error) {
+  return error.code() != ErrorCode::kCancelled && error.code() != ErrorCode::kPermissionDenied &&
+         error.code() != ErrorCode::kInternal;
+}
+
+/// What `read` gives of the first source of the step that answers; an empty value when none does.
+template <class T, class F>
+Result<T> FromAnySource(const Collection& collection, const CaptureStep& step, F read) {
+  for (const PeerId peer : step.sources) {
+    Result<T> answer =
+        read(ReplicaRef{.peer = peer, .collection = collection.name, .shard = step.shard});
+    if (answer.ok() || !SaysReplicaIsOut(answer.error())) return answer;
+  }
+  return T{};
 }
 
 /// Every n-th step, so that at most kSampledShardsMax are asked.
@@ -64,13 +78,24 @@ Result<Witnesses> ChooseWitnesses(const CallContext& call, Engine& engine, Rando
                                   const std::vector<CaptureStep>& steps) {
   Witnesses witnesses;
   for (const CaptureStep* step : Sampled(steps)) {
-    HF_TRY(auto points, SampleShard(call, engine, random, RefOf(collection, *step), *step));
+    HF_TRY(auto points, FromAnySource<std::vector<SampledPoint>>(
+                            collection, *step, [&](const ReplicaRef& replica) {
+                              return SampleShard(call, engine, random, replica, *step);
+                            }));
     std::ranges::move(points, std::back_inserter(witnesses.samples));
   }
-  HF_TRY(auto queries, engine.ProposeQueries(call, collection, witnesses.samples));
-  for (const GoldenQuery& query : queries) {
-    HF_TRY(GoldenQuery answered, engine.Ask(call, collection.name, query));
-    witnesses.queries.push_back(std::move(answered));
+  const auto queries = engine.ProposeQueries(call, collection, witnesses.samples);
+  if (!queries.ok()) {
+    if (SaysReplicaIsOut(queries.error())) return witnesses;
+    return queries.error();
+  }
+  for (const GoldenQuery& query : *queries) {
+    auto answered = engine.Ask(call, collection.name, query);
+    if (answered.ok()) {
+      witnesses.queries.push_back(*std::move(answered));
+    } else if (!SaysReplicaIsOut(answered.error())) {
+      return std::move(answered).error();
+    }
   }
   return witnesses;
 }
@@ -82,7 +107,10 @@ Result<Witnesses> ConfirmWitnesses(const CallContext& call, Engine& engine,
   std::vector<std::string> ids;
   for (const SampledPoint& sample : before.samples) ids.push_back(sample.id_json);
   for (const CaptureStep* step : Sampled(steps)) {
-    HF_TRY(const auto points, engine.ReadPoints(call, RefOf(collection, *step), ids));
+    HF_TRY(const auto points, FromAnySource<std::vector<SampledPoint>>(
+                                  collection, *step, [&](const ReplicaRef& replica) {
+                                    return engine.ReadPoints(call, replica, ids);
+                                  }));
     for (const SampledPoint& point : points) same.emplace(point.id_json, point.point_json);
   }
   Witnesses kept;
@@ -90,8 +118,9 @@ Result<Witnesses> ConfirmWitnesses(const CallContext& call, Engine& engine,
     if (same.contains({sample.id_json, sample.point_json})) kept.samples.push_back(sample);
   }
   for (const GoldenQuery& query : before.queries) {
-    HF_TRY(const GoldenQuery now, engine.Ask(call, collection.name, query));
-    if (CompareAnswers(query, now).empty()) kept.queries.push_back(query);
+    const auto now = engine.Ask(call, collection.name, query);
+    if (!now.ok() && !SaysReplicaIsOut(now.error())) return now.error();
+    if (now.ok() && CompareAnswers(query, *now).empty()) kept.queries.push_back(query);
   }
   return kept;
 }

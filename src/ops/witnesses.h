@@ -26,6 +26,8 @@ struct Witnesses {
   std::vector<GoldenQuery> queries;
 };
 
+/// Both calls leave out what no source of a shard answers: a backup does not fail for it.
+
 /// Chooses points spread over shards and over the range of their ids, and asks questions made of
 /// them. `steps` are the capture steps of this collection.
 Result<Witnesses> ChooseWitnesses(const CallContext& call, Engine& engine, Random& random,

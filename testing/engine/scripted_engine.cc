@@ -88,7 +88,7 @@ void ScriptedEngine::AddCollection(const std::string& name, const ScriptedCollec
   }
 }
 
-void ScriptedEngine::Upsert(const std::string& name, const std::string& id, ScriptedPoint point,
+bool ScriptedEngine::Upsert(const std::string& name, const std::string& id, ScriptedPoint point,
                             const std::optional<ShardKey>& key) {
   const std::scoped_lock lock(world_->mutex);
   SimCollection& collection = world_->Must(name);
@@ -98,18 +98,16 @@ void ScriptedEngine::Upsert(const std::string& name, const std::string& id, Scri
   }
   const std::string line = PointLine(parsed, point);
   SimShard& shard = collection.shards.at(World::Owner(collection, key, parsed));
-  for (auto& [peer, replica] : shard.replicas) {
-    if (!TakesWrites(replica.state) || !world_->peers.at(peer).alive) continue;
-    world_->Insert(replica, parsed, line);
-  }
+  return world_->Write(shard, [&](SimReplica& replica) { world_->Insert(replica, parsed, line); });
 }
 
-void ScriptedEngine::Delete(const std::string& name, const std::string& id,
+bool ScriptedEngine::Delete(const std::string& name, const std::string& id,
                             const std::optional<ShardKey>& key) {
   const std::scoped_lock lock(world_->mutex);
   SimCollection& collection = world_->Must(name);
   const PointId parsed = MustParse(id);
-  world_->DeleteEverywhere(collection.shards.at(World::Owner(collection, key, parsed)), parsed);
+  SimShard& shard = collection.shards.at(World::Owner(collection, key, parsed));
+  return world_->Write(shard, [&](SimReplica& replica) { world_->Remove(replica, parsed); });
 }
 
 void ScriptedEngine::Fill(const std::string& collection, std::uint64_t from, std::uint64_t to,
@@ -139,6 +137,27 @@ std::vector<std::string> ScriptedEngine::Ids(const std::string& name,
   std::vector<std::string> texts;
   for (const PointId& id : ids) texts.push_back(qdrant::FormatPointId(id));
   return texts;
+}
+
+Topology ScriptedEngine::Now() {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Settle();
+  return world_->Snapshot();
+}
+
+ShardId ScriptedEngine::ShardOf(const std::string& name, const std::string& id,
+                                const std::optional<ShardKey>& key) const {
+  const std::scoped_lock lock(world_->mutex);
+  return World::Owner(world_->Must(name), key, MustParse(id));
+}
+
+std::map<std::string, std::string> ScriptedEngine::Content(const ReplicaRef& replica) const {
+  const std::scoped_lock lock(world_->mutex);
+  std::map<std::string, std::string> lines;
+  for (const auto& [id, line] : world_->Must(replica).points) {
+    lines[qdrant::FormatPointId(id)] = line;
+  }
+  return lines;
 }
 
 std::optional<std::string> ScriptedEngine::Payload(const std::string& name,
@@ -195,15 +214,26 @@ void ScriptedEngine::StartOptimization(const ReplicaRef& replica) {
 
 void ScriptedEngine::FinishOptimization(const ReplicaRef& replica) {
   const std::scoped_lock lock(world_->mutex);
+  world_->ApplyHidden(world_->Must(replica));
+}
+
+bool ScriptedEngine::RecoverReplica(const ReplicaRef& replica) {
+  const std::scoped_lock lock(world_->mutex);
   SimReplica& found = world_->Must(replica);
-  found.optimizing = false;
-  const std::set<PointId> hidden = std::exchange(found.hidden, {});
-  for (const PointId& id : hidden) {
-    // The point is in a segment still; put back and taken out again, it is out of the log too.
-    found.points[id];
-    world_->Remove(found, id);
-    --found.next_operation;
+  if (!world_->peers.at(replica.peer).alive) return false;
+  for (auto& [peer, other] : world_->Must(replica.collection).shards.at(replica.shard).replicas) {
+    if (peer == replica.peer || other.state != ReplicaState::kActive) continue;
+    if (!world_->peers.at(peer).alive) continue;
+    const std::uint32_t streams = found.streams;
+    const bool streaming = found.streaming;
+    found = other;
+    found.streams = streams;
+    found.streaming = streaming;
+    found.next_state.reset();
+    world_->ApplyHidden(found);
+    return true;
   }
+  return false;
 }
 
 void ScriptedEngine::SetUpdateQueue(const ReplicaRef& replica, std::uint64_t length,
@@ -282,6 +312,12 @@ void ScriptedEngine::Add(CallFault fault) {
 void ScriptedEngine::Add(StreamFault fault) {
   const std::scoped_lock lock(world_->mutex);
   world_->stream_faults.push_back(std::move(fault));
+}
+
+void ScriptedEngine::ClearFaults() {
+  const std::scoped_lock lock(world_->mutex);
+  world_->call_faults.clear();
+  world_->stream_faults.clear();
 }
 
 int ScriptedEngine::unused_faults() const {

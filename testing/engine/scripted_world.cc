@@ -268,9 +268,14 @@ void ScriptedEngine::World::Remove(SimReplica& replica, const PointId& id) {
   segment.log.push_back({.id = id, .deleted = true, .offset = 0, .point_json = {}});
 }
 
-void ScriptedEngine::World::DeleteEverywhere(SimShard& shard, const PointId& id) {
-  for (auto& [peer, replica] : shard.replicas) {
-    if (TakesWrites(replica.state) && peers.at(peer).alive) Remove(replica, id);
+void ScriptedEngine::World::ApplyHidden(SimReplica& replica) {
+  replica.optimizing = false;
+  const std::set<PointId> hidden = std::exchange(replica.hidden, {});
+  for (const PointId& id : hidden) {
+    // The point is in a segment still; put back and taken out again, it is out of the log too.
+    replica.points[id];
+    Remove(replica, id);
+    --replica.next_operation;
   }
 }
 

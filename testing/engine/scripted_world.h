@@ -19,6 +19,9 @@
 
 namespace holdfast::testing {
 
+/// True for the states that take writes (reference 3.8).
+bool TakesWrites(ReplicaState state);
+
 /// One copy of one shard.
 struct SimReplica {
   ReplicaState state = ReplicaState::kActive;
@@ -146,13 +149,27 @@ struct ScriptedEngine::World {
                        const qdrant::PointId& id);
   void Insert(SimReplica& replica, const qdrant::PointId& id, std::string point_json);
   void Remove(SimReplica& replica, const qdrant::PointId& id);
-  void DeleteEverywhere(SimShard& shard, const qdrant::PointId& id);
+  /// Applies a client's write to all replicas that take writes and live. When there is one, those
+  /// on dead peers become Dead, as the server sees to before it answers.
+  template <class F>
+  bool Write(SimShard& shard, F apply) {
+    bool taken = false;
+    for (auto& [peer, replica] : shard.replicas) {
+      if (!TakesWrites(replica.state) || !peers.at(peer).alive) continue;
+      apply(replica);
+      taken = true;
+    }
+    for (auto& [peer, replica] : shard.replicas) {
+      const bool missed = taken && TakesWrites(replica.state) && !peers.at(peer).alive;
+      if (missed) replica.state = ReplicaState::kDead;
+    }
+    return taken;
+  }
+  /// The optimizer has ended: hidden deletes reach the segments.
+  void ApplyHidden(SimReplica& replica);
   Topology Snapshot();
   Collection Describe(const std::string& name, const SimCollection& collection) const;
   ScriptedImage ImageOf(const ReplicaRef& replica, SimReplica& from, bool with_log);
 };
-
-/// True for the states that take writes (reference 3.8).
-bool TakesWrites(ReplicaState state);
 
 }  // namespace holdfast::testing

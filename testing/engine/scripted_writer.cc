@@ -196,8 +196,10 @@ Status ScriptedEngine::DeletePoints(const CallContext& call, const std::string& 
     }
     for (const std::string& id : ids) {
       HF_TRY(const PointId parsed, qdrant::ParsePointId(id));
-      world_->DeleteEverywhere(collection->shards.at(World::Owner(*collection, key, parsed)),
-                               parsed);
+      SimShard& shard = collection->shards.at(World::Owner(*collection, key, parsed));
+      const bool taken =
+          world_->Write(shard, [&](SimReplica& replica) { world_->Remove(replica, parsed); });
+      if (!taken) return Error(ErrorCode::kUnavailable, "no replica of the point's shard answers");
     }
     return {};
   });
