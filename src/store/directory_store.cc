@@ -248,6 +248,11 @@ Status DirectoryStore::Write(const CallContext& call, Temporary& file,
   }
   HF_RETURN_IF_ERROR(Step(DirectoryStep::kSyncFile, file.path()));
   if (fsync(file.fd()) != 0) return Failed("sync", file.path(), errno);
+  // What is durable is not read again soon: the database beside us keeps its page cache, and the
+  // next pack finds pages that are free. Advice only, so whether it was taken does not matter.
+  if (body.size() >= kPieceMax) {
+    static_cast<void>(posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED));
+  }
   return {};
 }
 
