@@ -102,8 +102,9 @@ class ScriptedEngine final : public Engine {
   PeerId AddPeer();
   void SetReplicaState(const ReplicaRef& replica, ReplicaState state);
   /// The replica gets all that an Active one on a live peer has, and becomes Active. False when
-  /// there is none, or the replica's own peer is dead.
-  bool RecoverReplica(const ReplicaRef& replica);
+  /// there is none, the replica's own peer is dead, a stream of it is open (it holds the shard's
+  /// locks), or it has been Dead for less than `takes`.
+  bool RecoverReplica(const ReplicaRef& replica, Duration takes = Duration(0));
   /// From now on deletes only hide points in memory; ends with everything applied.
   void StartOptimization(const ReplicaRef& replica);
   void FinishOptimization(const ReplicaRef& replica);

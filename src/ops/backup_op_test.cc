@@ -312,6 +312,28 @@ TEST(BackupOpTest, APeerThatDiesInMidStreamIsReplacedByAnother) {
   EXPECT_EQ(outcome->manifest.points, 60U);
 }
 
+/// A snapshot with a log is cut while points come and go; two shards share it.
+TEST(BackupOpTest, WhatCannotBeCountedDoesNotFailTheRestore) {
+  OpsWorld world;
+  world.engine.AddCollection("docs", Shards(2, 1));
+  world.engine.Fill("docs", 0, 100);
+  const Topology now = world.engine.Now();
+  for (const Shard& shard : now.collections[0].shards) {
+    world.engine.StartOptimization({shard.replicas[0].peer, "docs", shard.id});
+  }
+  int next = 1000;
+  world.engine.OnMoment([&](StreamMoment, const ReplicaRef&) {
+    for (int i = 0; i < 4; ++i) world.engine.Delete("docs", std::to_string(next - 2 - i));
+    for (int i = 0; i < 5; ++i) world.engine.Upsert("docs", std::to_string(next++));
+  });
+  const auto outcome = world.Backup();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().ToString();
+  world.engine.OnMoment(nullptr);
+  ASSERT_TRUE(world.engine.DropCollection({}, "docs").ok());
+  const auto restored = world.Restore(outcome->manifest.id);
+  ASSERT_TRUE(restored.ok()) << restored.error().ToString();
+}
+
 /// Every call to the cluster fails once, by construction: afterwards either a whole group exists or
 /// none, and nothing is left on the nodes.
 TEST(BackupOpTest, AFailureOfAnyCallLeavesNothingHalfDone) {

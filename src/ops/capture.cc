@@ -216,7 +216,7 @@ class ShardCapture {
     const auto inspector = tools_.engine.NewInspector(settings_.spool_directory);
     HF_TRY(const Look before, LookAt(peer));
     HF_RETURN_IF_ERROR(gate_.AwaitOpen(call_));
-    HF_TRY(const ReplicaHealth at_request, tools_.engine.ReadHealth(call_, replica));
+    HF_TRY(const ReplicaHealth at_request, ActiveHealth(replica));
     if (!at_request.idle() && !keep_suspect) return Suspect(peer);
 
     ShardPipeline pipeline(*inspector, *image);
@@ -233,7 +233,7 @@ class ShardCapture {
       HF_RETURN_IF_ERROR(streaming.Join());
       return Error(ErrorCode::kDataLoss, "the stream was empty");
     }
-    HF_TRY(const ReplicaHealth at_cut, tools_.engine.ReadHealth(call_, replica));
+    HF_TRY(const ReplicaHealth at_cut, ActiveHealth(replica));
     const bool clean = at_request.idle() && at_cut.optimizations_running == 0;
     if (!clean && !keep_suspect) return Suspect(peer);
     if (clean) gate_.Settle();
@@ -247,7 +247,7 @@ class ShardCapture {
     } else {
       HF_RETURN_IF_ERROR(Bury(taken, replica, *inspector, before));
     }
-    HF_RETURN_IF_ERROR(CheckStillActive(replica));
+    HF_RETURN_IF_ERROR(CheckActive(replica));
     sink.Keep();
     return taken;
   }
@@ -290,10 +290,10 @@ class ShardCapture {
   Result<CapturedShard> StageShard(PeerId peer) {
     HF_TRY(const Look before, LookAt(peer));
     HF_RETURN_IF_ERROR(gate_.AwaitOpen(call_));
-    HF_TRY(const ReplicaHealth at_request, tools_.engine.ReadHealth(call_, Ref(peer)));
+    HF_TRY(const ReplicaHealth at_request, ActiveHealth(Ref(peer)));
     if (!at_request.idle()) return Suspect(peer);
     HF_TRY(const StagedCut cut, staged_.Get(call_, peer, step_.collection, step_.shard));
-    HF_TRY(const ReplicaHealth at_cut, tools_.engine.ReadHealth(call_, Ref(peer)));
+    HF_TRY(const ReplicaHealth at_cut, ActiveHealth(Ref(peer)));
     if (at_cut.optimizations_running != 0) return Suspect(peer);
     gate_.Settle();
     HF_TRY(CapturedShard taken, Download(peer, cut, before));
@@ -304,7 +304,9 @@ class ShardCapture {
   Result<CapturedShard> StageCollection(PeerId peer) {
     HF_TRY(const Look before, LookAt(peer));
     HF_RETURN_IF_ERROR(gate_.AwaitOpen(call_));
+    HF_RETURN_IF_ERROR(CheckActive(Ref(peer)));
     HF_TRY(const StagedCut cut, staged_.Get(call_, peer, step_.collection, std::nullopt));
+    HF_RETURN_IF_ERROR(CheckActive(Ref(peer)));
     gate_.Settle();
     HF_TRY(CapturedShard taken, Download(peer, cut, before));
     taken.image.delete_proof = DeleteProof::kCollectionSnapshot;
@@ -329,7 +331,7 @@ class ShardCapture {
     HF_TRY(CapturedShard taken, Describe(peer, tar, before, after, cut.begin));
     taken.end = cut.end;
     taken.image.mode = CaptureMode::kStaged;
-    HF_RETURN_IF_ERROR(CheckStillActive(Ref(peer)));
+    HF_RETURN_IF_ERROR(CheckActive(Ref(peer)));
     if (!taken.image.counts_known) {
       taken.warnings.push_back(
           holdfast::Describe(Ref(peer)) +
@@ -425,12 +427,18 @@ class ShardCapture {
     return {};
   }
 
-  Status CheckStillActive(const ReplicaRef& replica) {
+  /// On both sides of the cut and at the end: a replica that is not Active misses writes, and may
+  /// be recovered before anybody looks again.
+  Result<ReplicaHealth> ActiveHealth(const ReplicaRef& replica) {
     HF_TRY(const ReplicaHealth health, tools_.engine.ReadHealth(call_, replica));
-    if (health.state == ReplicaState::kActive) return {};
-    return Error(
-        ErrorCode::kUnavailable,
-        "the replica became " + std::string(ReplicaStateName(health.state)) + " while it was read");
+    if (health.state == ReplicaState::kActive) return health;
+    return Error(ErrorCode::kUnavailable, "the replica became " +
+                                              std::string(ReplicaStateName(health.state)) +
+                                              " while it was taken");
+  }
+  Status CheckActive(const ReplicaRef& replica) {
+    const auto health = ActiveHealth(replica);
+    return health.ok() ? Status() : Status(health.error());
   }
 
   const CallContext& call_;

@@ -84,21 +84,40 @@ Result<std::vector<std::string>> RemoveStagedLeftovers(const CallContext& call, 
   filter.cluster = cluster;
   filter.kind = "backup";
   HF_TRY(const auto recent, jobs.ListJobs(call, filter, kLeftoverJobsMax, std::nullopt));
-  std::vector<std::string> warnings;
+  std::vector<StagedNote> notes;
+  std::vector<std::string> unreadable;
   for (const JobRecord& job : recent) {
     if (job.id == self) continue;
-    HF_TRY(const auto notes, OpenNotes(call, jobs, job.id));
-    for (const std::string& key : notes) {
+    HF_TRY(const auto keys, OpenNotes(call, jobs, job.id));
+    for (const std::string& key : keys) {
       HF_TRY(const auto step, jobs.FindStep(call, job.id, key));
       if (!step || step->detail_json.empty()) continue;
-      const auto note = StagedNoteFromJson(step->detail_json);
-      if (!note.ok()) continue;
-      const auto removed = RemoveLeftover(call, source, *note);
-      if (removed.ok()) continue;
-      if (removed.error().code() == ErrorCode::kCancelled) return removed.error();
-      warnings.push_back("peer " + std::to_string(note->peer.value()) + ", '" + note->collection +
-                         "': " + removed.error().message());
+      auto note = StagedNoteFromJson(step->detail_json);
+      if (note.ok()) {
+        notes.push_back(*std::move(note));
+      } else {
+        unreadable.push_back("job " + job.id.value() + ", " + key + ": " + note.error().message());
+      }
     }
+  }
+  // What one note cannot tell apart may be plain when another one's snapshot is gone.
+  std::vector<std::string> warnings;
+  for (bool progress = true; progress;) {
+    progress = false;
+    warnings = unreadable;
+    std::vector<StagedNote> unsettled;
+    for (StagedNote& note : notes) {
+      const auto removed = RemoveLeftover(call, source, note);
+      if (removed.ok()) {
+        progress = progress || *removed;
+        continue;
+      }
+      if (removed.error().code() == ErrorCode::kCancelled) return removed.error();
+      warnings.push_back("peer " + std::to_string(note.peer.value()) + ", '" + note.collection +
+                         "': " + removed.error().message());
+      unsettled.push_back(std::move(note));
+    }
+    notes = std::move(unsettled);
   }
   return warnings;
 }

@@ -134,12 +134,13 @@ Result<bool> RemoveLeftover(const CallContext& call, ShardSource& source, const 
                          *snapshot.created_at >= note.asked_at - kNodeClockTolerance &&
                          *snapshot.created_at <= note.asked_at + kNodeClockTolerance;
     if (in_time) ours.push_back(snapshot);
-    if (!in_time || ours.size() > 1) others += " " + snapshot.name;
+    if (!in_time) others += " " + snapshot.name;
   }
   if (ours.size() == 1) {
     HF_RETURN_IF_ERROR(source.DeleteSnapshot(call, ours.front()));
     return true;
   }
+  for (const StoredSnapshot& snapshot : ours) others += " " + snapshot.name;
   if (others.empty()) return false;
   return Error(ErrorCode::kFailedPrecondition,
                "cannot tell whether an interrupted backup left one of these:" + others,

@@ -147,7 +147,8 @@ class OpsWorld {
         << (report->damaged.empty() ? "" : report->damaged.front().object);
   }
 
-  testing::TempFolder folder;
+  // Catalogs in it would wait for the disk at every commit.
+  testing::TempFolder folder{testing::TempFolder::Place::kMemory};
   testing::FakeClock clock;
   Random random{7};
   testing::ScriptedEngine engine;

@@ -205,6 +205,7 @@ void ScriptedEngine::SetReplicaState(const ReplicaRef& replica, ReplicaState sta
   SimReplica& found = world_->Must(replica);
   found.state = state;
   found.next_state.reset();
+  found.dead_since = world_->clock.Monotonic();
 }
 
 void ScriptedEngine::StartOptimization(const ReplicaRef& replica) {
@@ -217,18 +218,17 @@ void ScriptedEngine::FinishOptimization(const ReplicaRef& replica) {
   world_->ApplyHidden(world_->Must(replica));
 }
 
-bool ScriptedEngine::RecoverReplica(const ReplicaRef& replica) {
+bool ScriptedEngine::RecoverReplica(const ReplicaRef& replica, Duration takes) {
   const std::scoped_lock lock(world_->mutex);
   SimReplica& found = world_->Must(replica);
-  if (!world_->peers.at(replica.peer).alive) return false;
+  if (!world_->peers.at(replica.peer).alive || found.streams > 0) return false;
+  if (world_->clock.Monotonic() < found.dead_since + takes) return false;
   for (auto& [peer, other] : world_->Must(replica.collection).shards.at(replica.shard).replicas) {
     if (peer == replica.peer || other.state != ReplicaState::kActive) continue;
     if (!world_->peers.at(peer).alive) continue;
-    const std::uint32_t streams = found.streams;
-    const bool streaming = found.streaming;
     found = other;
-    found.streams = streams;
-    found.streaming = streaming;
+    found.streams = 0;
+    found.streaming = false;
     found.next_state.reset();
     world_->ApplyHidden(found);
     return true;

@@ -28,6 +28,8 @@ struct SimReplica {
   /// A state that consensus has agreed on and peers see from `seen_at` on.
   std::optional<ReplicaState> next_state;
   MonotonicTime seen_at{};
+  /// When it was last made Dead.
+  MonotonicTime dead_since{};
   /// What reads see, hidden points left out, as JSON lines.
   std::map<qdrant::PointId, std::string> points;
   /// Deletes that are only in memory while the optimizer works (measured 7).
@@ -160,8 +162,9 @@ struct ScriptedEngine::World {
       taken = true;
     }
     for (auto& [peer, replica] : shard.replicas) {
-      const bool missed = taken && TakesWrites(replica.state) && !peers.at(peer).alive;
-      if (missed) replica.state = ReplicaState::kDead;
+      if (!taken || !TakesWrites(replica.state) || peers.at(peer).alive) continue;
+      replica.state = ReplicaState::kDead;
+      replica.dead_since = clock.Monotonic();
     }
     return taken;
   }
