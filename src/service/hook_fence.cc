@@ -102,7 +102,7 @@ class HookFence::Watchdog {
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_adddup2(&actions, orders[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, answers[1], STDOUT_FILENO);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    GiveNothingOfOurs(actions, attributes, POSIX_SPAWN_SETSID);
     const std::string program = options.program.empty() ? "/proc/self/exe" : options.program;
     std::string mark = options.mark;
     std::array<char*, 4> arguments{const_cast<char*>("holdfast"),
@@ -149,8 +149,9 @@ class HookFence::Watchdog {
     }
     const std::string why =
         answer.kind == Line::Kind::kText ? answer.text : "the watchdog has gone";
-    return Error(ErrorCode::kUnavailable, "the thaw hook failed: " + why,
-                 "release the writers by hand now");
+    // Not "unavailable": something has changed, and a person must act.
+    return Error(ErrorCode::kFailedPrecondition,
+                 "writers may still be frozen, release them by hand: the thaw hook failed: " + why);
   }
 
  private:
@@ -177,7 +178,9 @@ Status HookFence::Freeze(const CallContext& call) {
   HF_TRY(watchdog_, Watchdog::Start(options_, clock_));
   const Status frozen = RunHook(clock_.Within(call, options_.limit), clock_, options_.freeze);
   if (frozen.ok()) return {};
-  watchdog_.reset();
+  if (const Status thawed = Thaw(call); !thawed.ok()) {
+    return frozen.error().While("freeze").While(thawed.error().message());
+  }
   return frozen.error().While("freeze").WithHint(
       "the thaw hook was run, in case it had frozen something");
 }

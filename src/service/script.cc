@@ -45,7 +45,7 @@ Result<pid_t> Spawn(int input) {
   posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
   // A process group of its own, so that all of it can be killed.
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  GiveNothingOfOurs(actions, attributes, POSIX_SPAWN_SETPGROUP);
   posix_spawnattr_setpgroup(&attributes, 0);
   std::array<char*, 3> arguments{const_cast<char*>("sh"), const_cast<char*>("-s"), nullptr};
   pid_t child = 0;
@@ -58,6 +58,20 @@ Result<pid_t> Spawn(int input) {
 }
 
 }  // namespace
+
+void GiveNothingOfOurs(posix_spawn_file_actions_t& actions, posix_spawnattr_t& attributes,
+                       short flags) {
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  sigset_t all;
+  sigfillset(&all);
+  // posix_spawn skips the two that cannot be changed.
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(
+      &attributes, static_cast<short>(flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+}
 
 Status RunScript(const CallContext& call, Clock& clock, const std::string& script) {
   HF_TRY(const int input, PipeOf(script + "\n"));
