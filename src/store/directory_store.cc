@@ -172,8 +172,7 @@ Error DirectoryStore::Failed(std::string_view doing, const std::string& path,
                         std::strerror(error_number);
   if (error_number == ENOSPC || error_number == EDQUOT) {
     if (const auto free = FreeBytes(); free.ok()) message += " (" + FormatSize(*free) + " free)";
-    return {code, std::move(message),
-            "make room there; `holdfast prune` removes what is forgotten"};
+    return {code, std::move(message), "make room there, or move the repository to a larger disk"};
   }
   if (error_number == EMFILE || error_number == ENFILE) {
     return {code, std::move(message), "raise the limit of open files (ulimit -n)"};

@@ -95,8 +95,7 @@ Meaning MeaningOf(int status, std::string_view code) {
     return {ErrorCode::kPermissionDenied, "is the access key right?"};
   if (code == "ExpiredToken") return {ErrorCode::kPermissionDenied, "renew the credentials"};
   if (code == "QuotaExceeded" || code == "XMinioStorageFull" || status == 507) {
-    return {ErrorCode::kResourceExhausted,
-            "make room there; `holdfast prune` removes what is forgotten"};
+    return {ErrorCode::kResourceExhausted, "make room there, or raise the quota"};
   }
   // Damaged or delayed on the way: not our bytes' fault.
   if (code == "XAmzContentSHA256Mismatch" || code == "BadDigest" || code == "RequestTimeout" ||
