@@ -253,6 +253,7 @@ std::string ManifestToJson(const GroupManifest& manifest) {
               {"collections", Json::array()},
               {"skipped", Json::array()},
               {"attachments", Json::array()}};
+  if (!manifest.purpose.empty()) out["purpose"] = manifest.purpose;
   for (const CollectionSummary& summary : manifest.collections) {
     out["collections"].push_back(SummaryJson(summary));
   }
@@ -276,6 +277,7 @@ Result<GroupManifest> ManifestFromJson(std::string_view text) {
   manifest.cluster = in.Text("cluster");
   manifest.engine = in.Text("engine");
   manifest.holdfast_version = in.Text("holdfast_version");
+  manifest.purpose = in.TextOr("purpose", "");
   const std::string begun_at = in.Text("begun_at");
   const std::string cut_at = in.Text("cut_at");
   const std::string finished_at = in.Text("finished_at");

@@ -122,12 +122,17 @@ struct Attachment {
   std::string sha256;
 };
 
+inline constexpr const char* kSafetyPurpose = "safety";
+
 /// The manifest's body: what the group is, without the per-shard detail of the records.
 struct GroupManifest {
   GroupId id;
   std::string cluster;
   std::string engine;
   std::string holdfast_version;
+  /// Empty: asked for. kSafetyPurpose: taken by a restore of what it was about to replace; "latest"
+  /// never means such a group.
+  std::string purpose;
   WallTime begun_at{};
   /// The instant the group stands for: the latest end of all cut intervals, on the wall clock.
   WallTime cut_at{};

@@ -50,6 +50,7 @@ TEST(GroupTest, AManifestComesBackFromItsJson) {
   manifest.id = MakeGroupId(*ParseTime("2026-11-22T03:24:38.5Z"), 0x9f8a7b6c5d4e3f2aULL);
   manifest.cluster = "prod";
   manifest.engine = "qdrant";
+  manifest.purpose = kSafetyPurpose;
   manifest.begun_at = *ParseTime("2026-11-22T03:24:38.500Z");
   manifest.cut_at = *ParseTime("2026-11-22T03:24:39Z");
   manifest.finished_at = *ParseTime("2026-11-22T03:25:00Z");
@@ -70,6 +71,7 @@ TEST(GroupTest, AManifestComesBackFromItsJson) {
   ASSERT_TRUE(back.ok()) << back.error().ToString();
   EXPECT_EQ(ManifestToJson(*back), text);
   EXPECT_EQ(back->consistency, Consistency::kFenced);
+  EXPECT_EQ(back->purpose, kSafetyPurpose);
 }
 
 TEST(GroupTest, RefusesAnUnknownConsistency) {

@@ -191,6 +191,8 @@ Result<BackupOutcome> BackupOp::Take(StepContext& context, Attempt& attempt) {
   }
   context.progress().BeginPhase("commit");
   HF_RETURN_IF_ERROR(WriteRecords(call, attempt));
+  // The manifest says how many bytes were stored, so they must be.
+  HF_RETURN_IF_ERROR(attempt.writer->Flush(call));
   BackupOutcome outcome;
   outcome.manifest = MakeManifest(attempt);
   outcome.first_request = attempt.first_request;
@@ -402,6 +404,7 @@ GroupManifest BackupOp::MakeManifest(Attempt& attempt) {
   GroupManifest manifest;
   manifest.id = attempt.group;
   manifest.cluster = options_.cluster;
+  manifest.purpose = options_.purpose;
   manifest.engine = attempt.seen.topology.engine;
   manifest.holdfast_version = options_.holdfast_version;
   manifest.begun_at = attempt.begun_at;

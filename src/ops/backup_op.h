@@ -36,6 +36,8 @@ struct AttachmentSource {
 struct BackupOptions {
   /// Name of the cluster in the configuration; kept with the group.
   std::string cluster;
+  /// GroupManifest::purpose.
+  std::string purpose;
   std::string holdfast_version;
   BackupRequest request;
   CaptureSettings capture;

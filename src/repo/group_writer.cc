@@ -61,6 +61,7 @@ struct GroupWriter::State {
   void ImageEnded(const ImageRef* ref);
   Result<GroupEnvelope> MakeEnvelope(std::string_view body);
   Status PutManifest(const CallContext& call, const GroupEnvelope& envelope);
+  Status Flush(const CallContext& call);
   Status Commit(const CallContext& call, std::string_view body);
 
   Repository& repository;
@@ -227,16 +228,26 @@ Status GroupWriter::State::PutManifest(const CallContext& call, const GroupEnvel
   return put.error().While("write the manifest");
 }
 
-Status GroupWriter::State::Commit(const CallContext& call, std::string_view body) {
-  HF_RETURN_IF_ERROR(core.status());
-  HF_TRY(const GroupEnvelope envelope, MakeEnvelope(body));
+Status GroupWriter::State::Flush(const CallContext& call) {
   HF_RETURN_IF_ERROR(core.packer->WaitUntilPacked(call));
   core.packer->RequestFlush();
   HF_RETURN_IF_ERROR(core.packer->WaitUntilPacked(call));
-  HF_RETURN_IF_ERROR(core.outbox->WaitUntilDurable(call));
+  return core.outbox->WaitUntilDurable(call);
+}
+
+Status GroupWriter::State::Commit(const CallContext& call, std::string_view body) {
+  HF_RETURN_IF_ERROR(core.status());
+  HF_TRY(const GroupEnvelope envelope, MakeEnvelope(body));
+  HF_RETURN_IF_ERROR(Flush(call));
   HF_RETURN_IF_ERROR(core.borrowed.CheckPresent(call, repository.store()));
   HF_RETURN_IF_ERROR(intent.Check());
   return PutManifest(call, envelope);
+}
+
+Status GroupWriter::Flush(const CallContext& call) {
+  const BoundCall bound(call, state_->core);
+  HF_RETURN_IF_ERROR(state_->core.status());
+  return state_->core.Explain(state_->Flush(bound.call()));
 }
 
 Status GroupWriter::Commit(const CallContext& call, std::string_view body_json) {

@@ -122,6 +122,10 @@ class GroupWriter {
   /// Hands in record `number` (each once). It is written after everything handed in before.
   Status PutCollection(const CallContext& call, std::uint32_t number, std::string_view json);
 
+  /// Packs what is there and waits until all of it is durable: stats() then lack nothing but the
+  /// manifest. Every image must be finished or abandoned before.
+  Status Flush(const CallContext& call);
+
   /// Makes the group: waits until all else is durable, looks for the borrowed packs, checks the
   /// intent, writes the manifest. Every image must be finished or abandoned (kFailedPrecondition).
   /// kDeadlineExceeded or kUnavailable from the last put mean that the group may or may not exist;
