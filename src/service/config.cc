@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -163,7 +165,8 @@ Status ReadKeys(const toml::node& node, const std::string& where, const std::str
                 const Keys& keys) {
   const toml::table* table = node.as_table();
   if (table == nullptr) {
-    return Error(ErrorCode::kConfiguration, At(where, node) + ": " + section + " is not a section");
+    return Error(ErrorCode::kConfiguration, At(where, node) + ": " + section + " is not a section",
+                 "sections are [cluster.NAME], [repository.NAME], [catalog] and [backup]");
   }
   for (const auto& [name, value] : *table) {
     const std::string key(name.str());
@@ -217,6 +220,16 @@ Status SetFromEnvironment(const Setter& set, const std::string& value) {
   return set(list);
 }
 
+/// Names of variables have no case here: the section of the file that is meant, or a new one.
+template <class Section>
+Section& Named(std::map<std::string, Section>& sections, const std::string& lower) {
+  for (auto& [name, section] : sections) {
+    if (Lower(name) == lower) return section;
+  }
+  sections[lower].name = lower;
+  return sections[lower];
+}
+
 Status ReadEnvironment(const Environment& environment, Config& config) {
   constexpr std::string_view kPrefix = "HOLDFAST__";
   for (const auto& [variable, value] : environment) {
@@ -230,11 +243,9 @@ Status ReadEnvironment(const Environment& environment, Config& config) {
     parts.push_back(rest);
     Keys keys;
     if (parts.size() == 3 && parts[0] == "cluster") {
-      config.clusters[parts[1]].name = parts[1];
-      keys = ClusterKeys(config.clusters[parts[1]]);
+      keys = ClusterKeys(Named(config.clusters, parts[1]));
     } else if (parts.size() == 3 && parts[0] == "repository") {
-      config.repositories[parts[1]].name = parts[1];
-      keys = RepositoryKeys(config.repositories[parts[1]]);
+      keys = RepositoryKeys(Named(config.repositories, parts[1]));
     } else if (parts.size() == 2 && parts[0] == "catalog") {
       keys = CatalogKeys(config.catalog);
     } else if (parts.size() == 2 && parts[0] == "backup") {
@@ -384,13 +395,17 @@ Result<Config> LoadConfig(const std::optional<std::string>& path, const Environm
     }
   }
   if (chosen.empty()) return ParseConfig("", "environment", environment);
-  std::ifstream file(chosen);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    return Error(ErrorCode::kConfiguration, "cannot read the configuration " + chosen,
+  std::error_code ignored;
+  errno = std::filesystem::is_directory(chosen, ignored) ? EISDIR : 0;
+  std::ifstream file;
+  if (errno == 0) file.open(chosen);
+  if (!file.is_open()) {
+    return Error(ErrorCode::kConfiguration,
+                 "cannot read the configuration " + chosen + ": " + std::strerror(errno),
                  "check the path given with --config");
   }
+  std::stringstream text;
+  text << file.rdbuf();
   HF_TRY(Config config, ParseConfig(text.str(), chosen, environment));
   std::error_code failed;
   config.path = std::filesystem::absolute(chosen, failed).string();

@@ -60,6 +60,14 @@ TEST(ConfigTest, TheEnvironmentWins) {
   EXPECT_EQ(config->backup.streams_max, 9U);
 }
 
+TEST(ConfigTest, AVariableMeansTheSectionOfThatNameInAnyCase) {
+  const auto config = ParseConfig("[cluster.Prod]\nurls = [\"http://a\"]\n", "f",
+                                  {{"HOLDFAST__CLUSTER__PROD__INSECURE", "true"}});
+  ASSERT_TRUE(config.ok()) << config.error().ToString();
+  EXPECT_EQ(config->clusters.size(), 1U);
+  EXPECT_TRUE(config->clusters.at("Prod").insecure);
+}
+
 TEST(ConfigTest, AVariableThatNamesNothingIsAnError) {
   EXPECT_FALSE(ParseConfig("", "f", {{"HOLDFAST__CLUSTER__URLS", "x"}}).ok());
   EXPECT_FALSE(ParseConfig(kWhole, "f", {{"HOLDFAST__BACKUP__STREAMS_MAX", "many"}}).ok());
