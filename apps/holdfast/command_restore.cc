@@ -14,6 +14,7 @@ namespace {
 struct RestoreFlags {
   std::string group;
   std::string at;
+  std::string from;
   std::vector<std::string> collections;
   std::vector<std::string> as;
   bool hidden = false;
@@ -35,6 +36,19 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
     return Error(ErrorCode::kInvalidArgument, "which group?",
                  "give its id, a unique prefix of it, or 'latest'; or --at TIME, or --resume JOB");
   }
+  if (!flags.at.empty() && !flags.group.empty() && flags.group != "latest") {
+    return Error(ErrorCode::kInvalidArgument, "'" + flags.group + "' and --at both say which group",
+                 "leave one of them out");
+  }
+  const bool asks_more = !flags.group.empty() || !flags.at.empty() || !flags.collections.empty() ||
+                         !flags.as.empty() || !flags.avoid.empty() || flags.hidden ||
+                         flags.in_place || flags.allow_consolidation;
+  if (!flags.resume.empty() && asks_more) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "--resume goes on with what the job was asked for; nothing can be added to it",
+                 "leave out the group and the other options, or begin anew without --resume");
+  }
+  command.from = flags.from;
   command.request.collections = flags.collections;
   command.request.hidden = flags.hidden;
   command.request.in_place = flags.in_place;
@@ -48,7 +62,11 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
       if (text.starts_with(name + "=")) equals = name.size();
     }
     if (equals != std::string::npos) {
-      command.request.rename[text.substr(0, equals)] = text.substr(equals + 1);
+      const std::string name = text.substr(0, equals);
+      if (!command.request.rename.emplace(name, text.substr(equals + 1)).second) {
+        return Error(ErrorCode::kInvalidArgument, "--as renames '" + name + "' twice",
+                     "a second copy takes a second restore");
+      }
     } else if (flags.collections.size() == 1) {
       command.request.rename[flags.collections.front()] = text;
     } else {
@@ -121,6 +139,7 @@ void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
   command->add_option("--to", options.cluster, "Cluster to restore onto (same as --cluster)");
   command->add_option("--at", flags->at, "The last group whose cut is not after this time")
       ->check(Valid(ParseTime, "TIME"));
+  command->add_option("--from", flags->from, "'latest' and --at: among the groups of this cluster");
   command->add_option("--collections", flags->collections, "Only these collections")
       ->delimiter(',');
   command->add_option("--as", flags->as, "Restore under another name: OLD=NEW");

@@ -39,12 +39,15 @@ Result<int> RunInit(CommandContext& context) {
 
 Result<int> RunCheck(CommandContext& context) {
   HF_TRY(const auto findings, context.service.Check(context.call));
+  if (context.call.stop.stop_requested()) {
+    return Error(ErrorCode::kCancelled, "the check was stopped");
+  }
   Json list = Json::array();
   Table table{{"CHECK", "RESULT", "DETAIL"}};
-  bool good = true;
+  std::string failed;
   for (const CheckFinding& finding : findings) {
     const bool fails = !finding.ok && !finding.optional;
-    good = good && !fails;
+    if (fails) failed += (failed.empty() ? "" : ", ") + finding.what;
     table.push_back({finding.what,
                      finding.ok ? "ok"
                      : fails    ? "FAILED"
@@ -56,8 +59,16 @@ Result<int> RunCheck(CommandContext& context) {
                     {"detail", finding.detail}});
   }
   context.output.PrintTable(table);
-  context.output.Result(good ? "complete" : "failed", {{"findings", std::move(list)}});
-  return good ? kExitDone : kExitFailed;
+  if (failed.empty()) {
+    context.output.Result("complete", {{"findings", std::move(list)}});
+    return kExitDone;
+  }
+  Json members = {{"findings", std::move(list)}};
+  members["error"] = {{"code", ErrorCodeName(ErrorCode::kFailedPrecondition)},
+                      {"message", "not as it must be: " + failed},
+                      {"hint", "the findings say what is wrong with each"}};
+  context.output.Result("failed", members);
+  return kExitFailed;
 }
 
 void PrintTopology(Output& output, const Topology& topology) {
@@ -99,19 +110,32 @@ Result<int> RunTopology(CommandContext& context) {
 
 // --- groups, show ------------------------------------------------------------------------------
 
+/// Warns of groups that cannot be read; their list for --json.
+Json ReportDamaged(Output& output, const std::vector<DamagedGroup>& damaged) {
+  Json list = Json::array();
+  for (const DamagedGroup& item : damaged) {
+    list.push_back({{"group", item.group.value()}, {"message", item.why.message()}});
+    output.OnWarning("group " + item.group.value() + " cannot be read: " + item.why.message());
+  }
+  return list;
+}
+
 Result<int> RunGroups(CommandContext& context, bool all) {
-  HF_TRY(const auto lines, context.service.ListGroups(context.call, all));
+  HF_TRY(const GroupListing listing, context.service.ListGroups(context.call, all));
   Table table{
       {"GROUP", "CLUSTER", "CUT", "CONSISTENCY", "SKEW", "COLLECTIONS", "POINTS", "STORED"}};
   Json list = Json::array();
-  for (const GroupLine& line : lines) {
+  for (const GroupLine& line : listing.groups) {
     const GroupManifest& group = line.manifest;
-    table.push_back({group.id.value() + (line.forgotten ? " (forgotten)" : ""), group.cluster,
-                     FormatTime(group.cut_at), std::string(ConsistencyName(group.consistency)),
-                     Milliseconds(group.skew_us), std::to_string(group.collections.size()),
-                     FormatCount(group.points), FormatSize(group.bytes_stored)});
+    table.push_back({group.id.value() + (line.forgotten ? " (forgotten)" : "") +
+                         (group.purpose.empty() ? "" : " (" + group.purpose + ")"),
+                     group.cluster, FormatTime(group.cut_at),
+                     std::string(ConsistencyName(group.consistency)), Milliseconds(group.skew_us),
+                     std::to_string(group.collections.size()), FormatCount(group.points),
+                     FormatSize(group.bytes_stored)});
     list.push_back({{"group", group.id.value()},
                     {"cluster", group.cluster},
+                    {"purpose", group.purpose},
                     {"cut_at", FormatTime(group.cut_at)},
                     {"consistency", ConsistencyName(group.consistency)},
                     {"skew_ms", static_cast<double>(group.skew_us) / 1000},
@@ -123,8 +147,9 @@ Result<int> RunGroups(CommandContext& context, bool all) {
                     {"forgotten", line.forgotten}});
   }
   context.output.PrintTable(table);
-  context.output.Result("complete", {{"groups", std::move(list)}});
-  return kExitDone;
+  context.output.Result("complete", {{"groups", std::move(list)},
+                                     {"damaged", ReportDamaged(context.output, listing.damaged)}});
+  return listing.damaged.empty() ? kExitDone : kExitDamage;
 }
 
 /// Writes to standard output, for `show --attachment`.
@@ -158,7 +183,13 @@ void PrintRecord(Output& output, const CollectionRecord& record) {
 
 Result<int> RunShow(CommandContext& context, const std::string& text,
                     const std::string& attachment) {
-  HF_TRY(const GroupId id, context.service.ResolveGroup(context.call, text, std::nullopt));
+  if (!attachment.empty() && context.options.json) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "--attachment writes the file to standard output, where --json has its lines",
+                 "leave one of the two out");
+  }
+  HF_TRY(const GroupId id,
+         context.service.ResolveGroup(context.call, text, std::nullopt, context.options.cluster));
   if (!attachment.empty()) {
     StandardOutput out;
     HF_RETURN_IF_ERROR(context.service.ReadAttachment(context.call, id, attachment, out));
@@ -198,7 +229,8 @@ Result<int> RunShow(CommandContext& context, const std::string& text,
 // --- forget, verify, catalog, version ----------------------------------------------------------
 
 Result<int> RunForget(CommandContext& context, const std::string& text, const std::string& reason) {
-  HF_TRY(const GroupId id, context.service.ResolveGroup(context.call, text, std::nullopt));
+  HF_TRY(const GroupId id,
+         context.service.ResolveGroup(context.call, text, std::nullopt, context.options.cluster));
   if (!context.options.dry_run) {
     HF_RETURN_IF_ERROR(context.service.Forget(context.call, id, reason));
   }
@@ -233,7 +265,8 @@ Result<int> RunVerify(CommandContext& context, const std::vector<std::string>& g
   VerifyOptions options;
   options.share = share;
   for (const std::string& text : groups) {
-    HF_TRY(const GroupId id, context.service.ResolveGroup(context.call, text, std::nullopt));
+    HF_TRY(const GroupId id,
+           context.service.ResolveGroup(context.call, text, std::nullopt, context.options.cluster));
     options.groups.push_back(id);
   }
   VerifyPrinter printer(context.output);
@@ -259,10 +292,12 @@ Result<int> RunVerify(CommandContext& context, const std::vector<std::string>& g
 }
 
 Result<int> RunRebuild(CommandContext& context) {
-  HF_TRY(const std::uint64_t groups, context.service.RebuildCatalog(context.call));
-  context.output.Line("the catalog knows " + std::to_string(groups) + " groups of the repository");
-  context.output.Result("complete", {{"groups", groups}});
-  return kExitDone;
+  HF_TRY(const RebuildReport report, context.service.RebuildCatalog(context.call));
+  context.output.Line("the catalog knows " + std::to_string(report.groups) +
+                      " groups of the repository");
+  context.output.Result("complete", {{"groups", report.groups},
+                                     {"damaged", ReportDamaged(context.output, report.damaged)}});
+  return report.damaged.empty() ? kExitDone : kExitDamage;
 }
 
 void AddReaders(CLI::App& app, CommonOptions& options, Command& chosen) {
@@ -336,7 +371,8 @@ void AddCommands(CLI::App& app, CommonOptions& options, Command& chosen) {
   AddRestore(app, options, chosen);
   AddKeepers(app, options, chosen);
   CLI::App* version = Add(app, options, "version", "Print the version", "holdfast version", false);
-  version->callback([&chosen] {
+  version->callback([&chosen, &options] {
+    options.no_configuration = true;
     chosen = [](CommandContext& context) -> Result<int> {
       context.output.Line("holdfast " + Version());
       context.output.Result("complete", {{"version", Version()}});

@@ -21,6 +21,8 @@ struct CommonOptions {
   std::string repository;
   bool json = false;
   bool dry_run = false;
+  /// Set by commands that work with a broken configuration, too.
+  bool no_configuration = false;
 };
 
 /// What a command works with.

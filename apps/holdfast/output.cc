@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -58,7 +59,7 @@ void Output::Line(std::string_view text) {
   const std::scoped_lock lock(mutex_);
   ClearLive();
   std::fprintf(stdout, "%.*s\n", static_cast<int>(text.size()), text.data());
-  std::fflush(stdout);
+  FlushLocked();
 }
 
 void Output::PrintTable(const Table& table) {
@@ -82,7 +83,7 @@ void Output::Event(const nlohmann::json& event) {
   const std::string text = json::Dump(event);
   const std::scoped_lock lock(mutex_);
   std::fprintf(stdout, "%s\n", text.c_str());
-  std::fflush(stdout);
+  FlushLocked();
 }
 
 void Output::Result(std::string_view state, const nlohmann::json& members) {
@@ -103,6 +104,18 @@ void Output::Failure(const Error& error, std::string_view state) {
   }
   Note("holdfast: " + error.message());
   if (!error.hint().empty()) Note("hint: " + error.hint());
+}
+
+int Output::Flush() {
+  const std::scoped_lock lock(mutex_);
+  FlushLocked();
+  return lost_;
+}
+
+void Output::FlushLocked() {
+  errno = 0;
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
+  if (failed && lost_ == 0) lost_ = errno == 0 ? EIO : errno;
 }
 
 void Output::ClearLive() {

@@ -32,6 +32,8 @@ class Output final : public JobObserver {
   /// The last JSON line: {"event":"result","state":…} and what `members` has.
   void Result(std::string_view state, const nlohmann::json& members);
   void Failure(const Error& error, std::string_view state);
+  /// 0, or the errno with which standard output did not take something.
+  int Flush();
 
   void OnWaiting(const LeaseView& holder) override;
   void OnStarted(const JobId& id, std::uint32_t attempt) override;
@@ -45,11 +47,13 @@ class Output final : public JobObserver {
 
  private:
   void ClearLive();
+  void FlushLocked();
   void Note(std::string_view text);
 
   const bool json_;
   const bool live_;
   mutable std::mutex mutex_;
+  int lost_ = 0;
   std::size_t live_lines_ = 0;
   std::string phase_;
   std::string job_;

@@ -1,5 +1,8 @@
 #include "service/parts.h"
 
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -57,18 +60,31 @@ Status OpenS3(const RepositoryConfig& repository, Clock& clock, OpenedStore& ope
 }  // namespace
 
 Result<Secret> ReadSecretFile(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  if (!file || !std::getline(file, line)) {
-    return Error(ErrorCode::kConfiguration, "cannot read the secret in " + path,
+  std::error_code ignored;
+  errno = std::filesystem::is_directory(path, ignored) ? EISDIR : 0;
+  std::ifstream file;
+  if (errno == 0) file.open(path);
+  if (!file.is_open()) {
+    return Error(ErrorCode::kConfiguration,
+                 "cannot read the secret in " + path + ": " + std::strerror(errno),
                  "the first line of the file is the secret");
   }
+  std::string line;
+  std::getline(file, line);
   if (!line.empty() && line.back() == '\r') line.pop_back();
-  if (line.empty())
-    return Error(ErrorCode::kConfiguration, "the secret file " + path + " is empty");
+  if (line.empty()) {
+    return Error(ErrorCode::kConfiguration, "the secret file " + path + " is empty",
+                 "the first line of the file is the secret");
+  }
   Secret secret = Secret::FromText(line);
   explicit_bzero(line.data(), line.size());
   return secret;
+}
+
+std::string WhoElseReads(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0 || (status.st_mode & 0077) == 0) return {};
+  return path + " can be read by others than its owner; chmod 600 " + path;
 }
 
 Result<OpenedStore> OpenStore(const RepositoryConfig& repository, Clock& clock, Random& random,
@@ -80,8 +96,10 @@ Result<OpenedStore> OpenStore(const RepositoryConfig& repository, Clock& clock, 
   } else if (repository.url.starts_with(kS3Scheme)) {
     HF_RETURN_IF_ERROR(OpenS3(repository, clock, opened));
   } else {
-    return Error(ErrorCode::kConfiguration, "[repository." + repository.name + "] url '" +
-                                                repository.url + "' is neither file:// nor s3://");
+    return Error(ErrorCode::kConfiguration,
+                 "[repository." + repository.name + "] url '" + repository.url +
+                     "' is neither file:// nor s3://",
+                 "url = \"file:///srv/backups\" or \"s3://bucket/prefix\"");
   }
   opened.store = std::make_unique<RetryingStore>(
       *opened.driver, Retrier{.clock = clock, .random = random, .policy = {}});
@@ -108,6 +126,11 @@ Result<std::unique_ptr<Catalog>> OpenConfiguredCatalog(const CallContext& call,
   options.url = config.url;
   options.ca_file = config.ca_file;
   if (options.url.empty()) {
+    if (FromEnvironment("XDG_STATE_HOME").empty() && FromEnvironment("HOME").empty()) {
+      return Error(ErrorCode::kConfiguration,
+                   "no place for the catalog is configured, and HOME is not set",
+                   "[catalog] url = \"sqlite:///var/lib/holdfast/catalog.db\"");
+    }
     const std::string state = FromEnvironment("XDG_STATE_HOME").empty()
                                   ? FromEnvironment("HOME") + "/.local/state"
                                   : FromEnvironment("XDG_STATE_HOME");
@@ -116,7 +139,12 @@ Result<std::unique_ptr<Catalog>> OpenConfiguredCatalog(const CallContext& call,
   if (!config.password_file.empty()) {
     HF_TRY(options.password, ReadSecretFile(config.password_file));
   }
-  return OpenCatalog(call, std::move(options), clock, random);
+  auto opened = OpenCatalog(call, std::move(options), clock, random);
+  // A damaged catalog is no damage to what is backed up, which is what data loss would say.
+  if (!opened.ok() && opened.error().code() == ErrorCode::kDataLoss) {
+    return std::move(opened).error().As(ErrorCode::kFailedPrecondition);
+  }
+  return opened;
 }
 
 Result<std::unique_ptr<Engine>> OpenEngine(const CallContext& call, const ClusterConfig& config,

@@ -24,6 +24,10 @@ namespace holdfast {
 /// warns nobody about its mode: `check` does.
 Result<Secret> ReadSecretFile(const std::string& path);
 
+/// What is wrong with the rights of a secret file, for `check`; empty when nothing is, and when the
+/// file is not there.
+std::string WhoElseReads(const std::string& path);
+
 /// A store for `repository`, with retries. `create` makes a missing directory (init only).
 /// Everything it needs lives in the object that is returned.
 struct OpenedStore {

@@ -103,10 +103,12 @@ Result<std::vector<CheckFinding>> Service::Check(const CallContext& call) {
       std::vector<std::string> names;
       for (const Collection& collection : topology->collections) names.push_back(collection.name);
       for (const Peer& peer : topology->peers) {
-        findings.push_back({.what = "peer " + std::to_string(peer.id.value()),
-                            .ok = peer.answers,
-                            .optional = false,
-                            .detail = peer.answers ? peer.url : peer.trouble});
+        findings.push_back(
+            {.what = "peer " + std::to_string(peer.id.value()),
+             .ok = peer.answers,
+             .optional = false,
+             .detail =
+                 peer.answers ? peer.url : peer.trouble + "; is its own address missing in urls?"});
       }
       add("rights for backup", (*engine)->CheckRights(call, Purpose::kBackup, names));
       const Status restore = (*engine)->CheckRights(call, Purpose::kRestore, names);
@@ -115,6 +117,11 @@ Result<std::vector<CheckFinding>> Service::Check(const CallContext& call) {
                           .optional = true,
                           .detail = restore.ok() ? "" : restore.error().ToString()});
     }
+  }
+  for (const std::string& file : parts_->SecretFiles()) {
+    const std::string trouble = WhoElseReads(file);
+    if (trouble.empty()) continue;
+    findings.push_back({.what = "secret file", .ok = false, .optional = true, .detail = trouble});
   }
   const auto store = parts_->Store();
   if (add("store configured", store.ok() ? Status() : Status(store.error()))) {
@@ -227,12 +234,20 @@ Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
   options.user_stop = call.stop;
   options.request = command.request;
   if (command.resume_job.empty()) {
-    HF_TRY(options.group, ResolveGroup(call, command.group, command.at));
+    HF_TRY(options.group, ResolveGroup(call, command.group, command.at, command.from));
   } else {
     HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
     HF_TRY(const auto job, catalog->FindJob(call, JobId(command.resume_job)));
     if (!job || job->record.kind != "restore") {
       return Error(ErrorCode::kNotFound, "there is no restore job '" + command.resume_job + "'");
+    }
+    HF_TRY(const ClusterConfig cluster, parts_->Cluster());
+    if (job->record.cluster != cluster.name) {
+      // Its steps are recorded as done there: here they would be left out.
+      return Error(ErrorCode::kInvalidArgument,
+                   "job " + command.resume_job + " restores onto '" + job->record.cluster +
+                       "', not onto '" + cluster.name + "'",
+                   "pass --to " + job->record.cluster + ", or begin anew without --resume");
     }
     HF_RETURN_IF_ERROR(ReadRestoreRequest(job->documents.request_json, options));
   }
@@ -252,6 +267,7 @@ Result<GroupId> Service::SafetyBackup(const CallContext& call,
   BackupCommand command;
   command.request.collections = names;
   HF_TRY(BackupOptions options, MakeBackupOptions(command));
+  options.purpose = kSafetyPurpose;
   options.fence = nullptr;  // Nothing writes: the restore has just looked.
   BackupOp backup({.engine = *engine,
                    .repository = *repository,

@@ -35,6 +35,24 @@ struct GroupLine {
   bool forgotten = false;
 };
 
+/// A group whose manifest cannot be read: kDataLoss.
+struct DamagedGroup {
+  GroupId group;
+  Error why;
+};
+
+struct GroupListing {
+  /// Newest cut first.
+  std::vector<GroupLine> groups;
+  std::vector<DamagedGroup> damaged;
+};
+
+struct RebuildReport {
+  /// Groups that the catalog knows now.
+  std::uint64_t groups = 0;
+  std::vector<DamagedGroup> damaged;
+};
+
 /// What one part of `check` found.
 struct CheckFinding {
   std::string what;
@@ -62,6 +80,8 @@ struct RestoreCommand {
   std::string group;
   /// The last cut not after this; then `group` is empty.
   std::optional<WallTime> at;
+  /// "latest" and `at`: among the groups of this cluster. Empty: there must be only one's.
+  std::string from;
   RestoreRequest request;
   Duration wait{};
   /// Goes on with this interrupted job; the rest is then taken from its record.
@@ -85,12 +105,13 @@ class Service {
   Result<BackupPreview> PreviewBackup(const CallContext& call, const BackupCommand& command);
   Result<BackupOutcome> Backup(const CallContext& call, const BackupCommand& command);
 
-  /// Newest cut first.
-  Result<std::vector<GroupLine>> ListGroups(const CallContext& call, bool include_forgotten);
-  /// An id, a unique prefix, "latest", or the last cut not after `at`. kNotFound,
-  /// kInvalidArgument when a prefix names several.
+  Result<GroupListing> ListGroups(const CallContext& call, bool include_forgotten);
+  /// An id, a unique prefix, "latest", or the last cut not after `at`; the last two among the
+  /// groups of cluster `from` where it is given. kNotFound; kInvalidArgument when a prefix names
+  /// several, or when "latest" could be of several clusters: a restore must not take another
+  /// cluster's data by accident; kDataLoss when a damaged group may be the one that is meant.
   Result<GroupId> ResolveGroup(const CallContext& call, const std::string& text,
-                               const std::optional<WallTime>& at);
+                               const std::optional<WallTime>& at, const std::string& from = {});
   Result<GroupLine> ReadGroup(const CallContext& call, const GroupId& group);
   Result<std::vector<CollectionRecord>> ReadRecords(const CallContext& call, const GroupId& group);
   /// Writes an attachment of a group to `out`.
@@ -103,12 +124,14 @@ class Service {
   Status Forget(const CallContext& call, const GroupId& group, const std::string& reason);
   Result<VerifyReport> VerifyRepository(const CallContext& call, const VerifyOptions& options,
                                         VerifyObserver* observer);
-  /// Writes the catalog's records of the repository's groups anew. How many.
-  Result<std::uint64_t> RebuildCatalog(const CallContext& call);
+  /// Writes the catalog's records of the repository's groups anew.
+  Result<RebuildReport> RebuildCatalog(const CallContext& call);
 
  private:
   class Parts;
   Status RecordGroup(const CallContext& call, const GroupManifest& manifest, bool forgotten);
+  Result<GroupId> NewestGroup(const CallContext& call, const std::optional<WallTime>& at,
+                              const std::string& from);
   Result<BackupOptions> MakeBackupOptions(const BackupCommand& command);
   Result<GroupId> SafetyBackup(const CallContext& call, const std::vector<std::string>& names);
   Result<RestoreOptions> MakeRestoreOptions(const CallContext& call, const RestoreCommand& command);

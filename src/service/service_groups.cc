@@ -1,6 +1,7 @@
 // The part of Service that lists, shows and forgets groups.
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "model/json.h"
@@ -9,6 +10,23 @@
 #include "service/service_parts.h"
 
 namespace holdfast {
+namespace {
+
+Result<GroupManifest> ReadManifestOf(const CallContext& call, Repository& repository,
+                                     const GroupId& group) {
+  HF_TRY(const GroupEnvelope envelope, repository.ReadManifest(call, group));
+  return ManifestFromJson(envelope.body);
+}
+
+/// How ids that were made at `time` begin: 20261122T032438.
+std::string IdTime(WallTime time) {
+  std::string text = FormatTime(time).substr(0, 19);
+  std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
+  // Above every id of that second.
+  return text + "Z~";
+}
+
+}  // namespace
 
 Status Service::RecordGroup(const CallContext& call, const GroupManifest& manifest,
                             bool forgotten) {
@@ -40,13 +58,15 @@ Status Service::RecordGroup(const CallContext& call, const GroupManifest& manife
   return catalog->PutGroup(call, record);
 }
 
-Result<std::vector<GroupLine>> Service::ListGroups(const CallContext& call,
-                                                   bool include_forgotten) {
+Result<GroupListing> Service::ListGroups(const CallContext& call, bool include_forgotten) {
   HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
   HF_TRY(const auto groups, repository->ListGroups(call, {.include_forgotten = include_forgotten}));
   // The catalog is a cache of manifests here; the repository says which groups there are.
   const auto catalog = parts_->OpenedCatalog(call);
-  std::vector<GroupLine> lines;
+  if (!catalog.ok() && parts_->observer() != nullptr) {
+    parts_->observer()->OnWarning("read without the catalog: " + catalog.error().message());
+  }
+  GroupListing listing;
   for (const GroupInfo& info : groups) {
     std::optional<GroupManifest> manifest;
     if (catalog.ok()) {
@@ -57,41 +77,73 @@ Result<std::vector<GroupLine>> Service::ListGroups(const CallContext& call,
       }
     }
     if (!manifest) {
-      HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, info.group));
-      HF_TRY(manifest, ManifestFromJson(envelope.body));
-      static_cast<void>(RecordGroup(call, *manifest, info.forgotten).ok());
+      auto read = ReadManifestOf(call, *repository, info.group);
+      if (!read.ok() && read.error().code() == ErrorCode::kDataLoss) {
+        // One damaged manifest must not hide the groups that can be restored.
+        listing.damaged.push_back({.group = info.group, .why = read.error()});
+        continue;
+      }
+      HF_TRY(manifest, std::move(read));
+      if (catalog.ok()) static_cast<void>(RecordGroup(call, *manifest, info.forgotten).ok());
     }
-    lines.push_back({.manifest = *std::move(manifest), .forgotten = info.forgotten});
+    listing.groups.push_back({.manifest = *std::move(manifest), .forgotten = info.forgotten});
   }
-  std::ranges::sort(lines, [](const GroupLine& a, const GroupLine& b) {
+  std::ranges::sort(listing.groups, [](const GroupLine& a, const GroupLine& b) {
     return a.manifest.cut_at > b.manifest.cut_at;
   });
-  return lines;
+  return listing;
+}
+
+Result<GroupId> Service::NewestGroup(const CallContext& call, const std::optional<WallTime>& at,
+                                     const std::string& from) {
+  const std::string hint = "`holdfast groups` lists what there is";
+  HF_TRY(const GroupListing listing, ListGroups(call, false));
+  std::set<std::string> clusters;
+  const auto counts = [](const GroupLine& line) { return line.manifest.purpose.empty(); };
+  for (const GroupLine& line : listing.groups) {
+    if (counts(line)) clusters.insert(line.manifest.cluster);
+  }
+  if (from.empty() && clusters.size() > 1) {
+    std::string names;
+    for (const std::string& name : clusters) names += (names.empty() ? "" : ", ") + name;
+    return Error(ErrorCode::kInvalidArgument,
+                 "the repository holds groups of several clusters: " + names,
+                 "say whose: --from NAME with restore, --cluster NAME with the others; or "
+                 "give the group's id");
+  }
+  const auto found = std::ranges::find_if(listing.groups, [&](const GroupLine& line) {
+    return counts(line) && (from.empty() || line.manifest.cluster == from) &&
+           (!at || line.manifest.cut_at <= *at);
+  });
+  const std::string chosen =
+      found == listing.groups.end() ? std::string() : found->manifest.id.value();
+  for (const DamagedGroup& damaged : listing.damaged) {
+    const std::string& id = damaged.group.value();
+    // An id begins with the time at which its backup began.
+    if (id < chosen || (at && id > IdTime(*at))) continue;
+    return Error(damaged.why)
+        .While("group " + id + " may be the one that is asked for")
+        .WithHint(chosen.empty() ? hint : "the newest that can be read is " + chosen);
+  }
+  if (!chosen.empty()) return found->manifest.id;
+  const std::string whose = from.empty() ? "" : " of cluster '" + from + "'";
+  if (!at) return Error(ErrorCode::kNotFound, "the repository holds no group" + whose, hint);
+  return Error(ErrorCode::kNotFound,
+               "no group" + whose + " was cut at or before " + FormatTime(*at), hint);
 }
 
 Result<GroupId> Service::ResolveGroup(const CallContext& call, const std::string& text,
-                                      const std::optional<WallTime>& at) {
+                                      const std::optional<WallTime>& at, const std::string& from) {
+  if (at || text == "latest") return NewestGroup(call, at, from);
   HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
   HF_TRY(const auto groups, repository->ListGroups(call));
-  const std::string hint = "`holdfast groups` lists what there is";
-  if (at) {
-    HF_TRY(const auto lines, ListGroups(call, false));
-    for (const GroupLine& line : lines) {
-      if (line.manifest.cut_at <= *at) return line.manifest.id;
-    }
-    return Error(ErrorCode::kNotFound, "no group was cut at or before " + FormatTime(*at), hint);
-  }
-  if (text == "latest") {
-    HF_TRY(const auto lines, ListGroups(call, false));
-    if (lines.empty()) return Error(ErrorCode::kNotFound, "the repository holds no group", hint);
-    return lines.front().manifest.id;
-  }
   std::vector<GroupId> matching;
   for (const GroupInfo& info : groups) {
     if (info.group.value().starts_with(text)) matching.push_back(info.group);
   }
   if (text.empty() || matching.empty()) {
-    return Error(ErrorCode::kNotFound, "there is no group '" + text + "'", hint);
+    return Error(ErrorCode::kNotFound, "there is no group '" + text + "'",
+                 "`holdfast groups` lists what there is");
   }
   if (matching.size() > 1) {
     return Error(ErrorCode::kInvalidArgument,
@@ -140,16 +192,18 @@ Status Service::ReadAttachment(const CallContext& call, const GroupId& group,
 
 Status Service::Forget(const CallContext& call, const GroupId& group, const std::string& reason) {
   HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(const GroupLine line, ReadGroup(call, group));
+  auto line = ReadGroup(call, group);
+  // A damaged group is a good one to forget; there is only nothing to record of it.
+  if (!line.ok() && line.error().code() != ErrorCode::kDataLoss) return std::move(line).error();
   const std::string note = json::Dump({{"reason", reason},
                                        {"at", FormatTime(parts_->clock().Wall())},
                                        {"holdfast_version", Version()}});
   HF_RETURN_IF_ERROR(repository->Forget(call, group, note));
-  static_cast<void>(RecordGroup(call, line.manifest, /*forgotten=*/true).ok());
+  if (line.ok()) static_cast<void>(RecordGroup(call, line->manifest, /*forgotten=*/true).ok());
   return {};
 }
 
-Result<std::uint64_t> Service::RebuildCatalog(const CallContext& call) {
+Result<RebuildReport> Service::RebuildCatalog(const CallContext& call) {
   HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
   HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
   HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
@@ -159,14 +213,20 @@ Result<std::uint64_t> Service::RebuildCatalog(const CallContext& call) {
                                                    .last_seen_at = {}}));
   HF_TRY(const std::uint64_t rebuild, catalog->BeginRebuild(call, repository->id()));
   HF_TRY(const auto groups, repository->ListGroups(call, {.include_forgotten = true}));
+  RebuildReport report;
   for (const GroupInfo& info : groups) {
-    HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, info.group));
-    HF_TRY(const GroupManifest manifest, ManifestFromJson(envelope.body));
-    HF_RETURN_IF_ERROR(RecordGroup(call, manifest, info.forgotten));
+    const auto manifest = ReadManifestOf(call, *repository, info.group);
+    if (!manifest.ok() && manifest.error().code() == ErrorCode::kDataLoss) {
+      report.damaged.push_back({.group = info.group, .why = manifest.error()});
+      continue;
+    }
+    if (!manifest.ok()) return manifest.error();
+    HF_RETURN_IF_ERROR(RecordGroup(call, *manifest, info.forgotten));
+    ++report.groups;
   }
   HF_TRY(const std::uint64_t removed, catalog->FinishRebuild(call, repository->id(), rebuild));
   static_cast<void>(removed);
-  return static_cast<std::uint64_t>(groups.size());
+  return report;
 }
 
 }  // namespace holdfast

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "job/worker_mark.h"
 #include "service/hook_fence.h"
@@ -46,6 +47,23 @@ class Service::Parts {
   Result<ClusterConfig> Cluster() const { return ChooseCluster(config_, choices_.cluster); }
   Result<RepositoryConfig> RepositorySection() const {
     return ChooseRepository(config_, choices_.repository);
+  }
+
+  /// Those that are configured for what was chosen.
+  std::vector<std::string> SecretFiles() const {
+    std::vector<std::string> files{config_.catalog.password_file};
+    if (const auto cluster = Cluster(); cluster.ok()) {
+      for (const std::string& file :
+           {cluster->read_key_file, cluster->key_file, cluster->manage_key_file}) {
+        files.push_back(file);
+      }
+    }
+    if (const auto repository = RepositorySection(); repository.ok()) {
+      files.push_back(repository->password_file);
+      files.push_back(repository->credentials_file);
+    }
+    std::erase(files, std::string());
+    return files;
   }
 
   Result<ObjectStore*> Store(bool create = false) {
