@@ -13,6 +13,7 @@ namespace {
 
 struct BackupFlags {
   std::vector<std::string> collections;
+  std::vector<std::string> named;
   std::string max_skew;
   std::string settle = "10s";
   std::string wait = "0s";
@@ -24,7 +25,7 @@ struct BackupFlags {
 
 Result<BackupCommand> MakeBackupCommand(const BackupFlags& flags) {
   BackupCommand command;
-  command.request.collections = flags.collections;
+  command.request.collections = All(flags.collections, flags.named);
   command.request.skip_unhealthy = flags.skip_unhealthy;
   command.request.allow_old = flags.allow_old;
   command.request.mode = flags.mode == "stream"   ? ModeChoice::kStream
@@ -108,8 +109,7 @@ void AddBackup(CLI::App& app, CommonOptions& options, Command& chosen) {
   CLI::App* command = Add(app, options, "backup", "Back up the whole cluster as one group",
                           "holdfast backup --max-skew 500ms", true);
   const auto duration = Valid(ParseDuration, "DURATION");
-  command->add_option("--collections", flags->collections, "Only these collections")
-      ->delimiter(',');
+  AddCollections(*command, flags->collections, flags->named);
   command->add_option("--max-skew", flags->max_skew, "Fail when the cut is wider than this")
       ->check(duration);
   command->add_option("--settle", flags->settle, "Wait so long for optimizers to come to rest")
@@ -125,7 +125,8 @@ void AddBackup(CLI::App& app, CommonOptions& options, Command& chosen) {
                     "Make a complete group of the collections that can be taken (exit status 3)");
   command->add_flag("--allow-old", flags->allow_old,
                     std::string("Take servers older than ") + kOldestVersion);
-  command->add_option("--attach", flags->attach, "Keep a file with the group: NAME=FILE");
+  command->add_option("--attach", flags->attach, "Keep a file with the group: NAME=FILE")
+      ->allow_extra_args(false);
   command->callback([flags, &chosen] {
     chosen = [flags](CommandContext& context) { return RunBackup(context, *flags); };
   });

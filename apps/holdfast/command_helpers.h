@@ -45,6 +45,23 @@ CLI::Validator Valid(Parse parse, const char* type) {
       type);
 }
 
+/// --collections and --collection: a name may have a comma itself. One value an occurrence, because
+/// what stands behind it is the group.
+inline void AddCollections(CLI::App& command, std::vector<std::string>& list,
+                           std::vector<std::string>& named) {
+  command.add_option("--collections", list, "Only these collections: A,B,C")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command.add_option("--collection", named, "Only this one, commas and all; may be repeated")
+      ->allow_extra_args(false);
+}
+
+inline std::vector<std::string> All(std::vector<std::string> list,
+                                    const std::vector<std::string>& named) {
+  list.insert(list.end(), named.begin(), named.end());
+  return list;
+}
+
 /// 1234567 microseconds -> "1234.6 ms".
 inline std::string Milliseconds(std::int64_t microseconds) {
   std::array<char, 32> text{};

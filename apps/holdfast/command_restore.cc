@@ -16,6 +16,7 @@ struct RestoreFlags {
   std::string at;
   std::string from;
   std::vector<std::string> collections;
+  std::vector<std::string> named;
   std::vector<std::string> as;
   bool hidden = false;
   bool in_place = false;
@@ -29,6 +30,7 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   RestoreCommand command;
   command.group = flags.group;
   command.resume_job = flags.resume;
+  command.request.collections = All(flags.collections, flags.named);
   if (!flags.at.empty()) {
     HF_TRY(command.at, ParseTime(flags.at));
   }
@@ -40,16 +42,16 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
     return Error(ErrorCode::kInvalidArgument, "'" + flags.group + "' and --at both say which group",
                  "leave one of them out");
   }
-  const bool asks_more = !flags.group.empty() || !flags.at.empty() || !flags.collections.empty() ||
-                         !flags.as.empty() || !flags.avoid.empty() || flags.hidden ||
-                         flags.in_place || flags.allow_consolidation;
+  const bool asks_more = !flags.group.empty() || !flags.at.empty() ||
+                         !command.request.collections.empty() || !flags.as.empty() ||
+                         !flags.avoid.empty() || flags.hidden || flags.in_place ||
+                         flags.allow_consolidation;
   if (!flags.resume.empty() && asks_more) {
     return Error(ErrorCode::kInvalidArgument,
                  "--resume goes on with what the job was asked for; nothing can be added to it",
                  "leave out the group and the other options, or begin anew without --resume");
   }
   command.from = flags.from;
-  command.request.collections = flags.collections;
   command.request.hidden = flags.hidden;
   command.request.in_place = flags.in_place;
   command.request.allow_consolidation = flags.allow_consolidation;
@@ -58,7 +60,7 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   for (const std::string& text : flags.as) {
     std::size_t equals = text.find('=');
     // A name may have such a character itself; then --collections tells where it ends.
-    for (const std::string& name : flags.collections) {
+    for (const std::string& name : command.request.collections) {
       if (text.starts_with(name + "=")) equals = name.size();
     }
     if (equals != std::string::npos) {
@@ -67,8 +69,8 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
         return Error(ErrorCode::kInvalidArgument, "--as renames '" + name + "' twice",
                      "a second copy takes a second restore");
       }
-    } else if (flags.collections.size() == 1) {
-      command.request.rename[flags.collections.front()] = text;
+    } else if (command.request.collections.size() == 1) {
+      command.request.rename[command.request.collections.front()] = text;
     } else {
       return Error(ErrorCode::kInvalidArgument, "--as " + text + " does not say what to rename",
                    "write --as OLD=NEW, or name one collection with --collections");
@@ -140,15 +142,17 @@ void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
   command->add_option("--at", flags->at, "The last group whose cut is not after this time")
       ->check(Valid(ParseTime, "TIME"));
   command->add_option("--from", flags->from, "'latest' and --at: among the groups of this cluster");
-  command->add_option("--collections", flags->collections, "Only these collections")
-      ->delimiter(',');
-  command->add_option("--as", flags->as, "Restore under another name: OLD=NEW");
+  AddCollections(*command, flags->collections, flags->named);
+  command->add_option("--as", flags->as, "Restore under another name: OLD=NEW")
+      ->allow_extra_args(false);
   command->add_flag("--hidden", flags->hidden, "Build under <name>__<group> first");
   command->add_flag("--in-place", flags->in_place,
                     "Replace live collections, after a safety backup of them");
   command->add_flag("--allow-consolidation", flags->allow_consolidation,
                     "Accept crowded peers or fewer replicas than the group had (exit status 3)");
-  command->add_option("--avoid", flags->avoid, "Peers that get nothing")->delimiter(',');
+  command->add_option("--avoid", flags->avoid, "Peers that get nothing")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--wait", flags->wait, "Wait so long for another job on this cluster")
       ->check(Valid(ParseDuration, "DURATION"))
       ->capture_default_str();

@@ -216,3 +216,15 @@ def test_a_lost_terminal_ends_a_backup_cleanly_and_nohup_keeps_it(program):
         assert running.returncode == expected, out
         state = json.loads(out.splitlines()[-1])["state"]
         assert state == ("complete" if expected == 0 else "cancelled")
+
+
+def test_names_with_commas_and_a_group_behind_the_options(program, cluster, ask):
+    body = {"vectors": {"size": 4, "distance": "Dot"}}
+    ask("PUT", f"{cluster[0]}/collections/a%2Cb?timeout=60", body)
+    program.done("backup", "--collection", "a,b")
+    ask("DELETE", f"{cluster[0]}/collections/a%2Cb")
+    assert program.groups()[0]["collections"] == 1
+    planned = program.done("restore", "--collection", "a,b", "latest", "--dry-run", "--json")
+    assert [c["source"] for c in planned.result["plan"]["collections"]] == ["a,b"]
+    renamed = program.done("restore", "--as", "a,b=c", "latest", "--dry-run", "--json")
+    assert [c["target"] for c in renamed.result["plan"]["collections"]] == ["c"]
