@@ -21,6 +21,9 @@ namespace {
 constexpr std::string_view kFileScheme = "file://";
 constexpr std::string_view kS3Scheme = "s3://";
 
+/// A minute or two, for a store that is being restarted or says that it is too busy.
+constexpr RetryPolicy kPatient{.attempts_max = 12};
+
 std::string FromEnvironment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? std::string() : std::string(value);
@@ -102,7 +105,7 @@ Result<OpenedStore> OpenStore(const RepositoryConfig& repository, Clock& clock, 
                  "url = \"file:///srv/backups\" or \"s3://bucket/prefix\"");
   }
   opened.store = std::make_unique<RetryingStore>(
-      *opened.driver, Retrier{.clock = clock, .random = random, .policy = {}});
+      *opened.driver, Retrier{.clock = clock, .random = random, .policy = {}}, kPatient);
   return opened;
 }
 

@@ -16,7 +16,7 @@ bool MayHaveTakenEffect(ErrorCode code) {
 Status RetryingStore::Put(const CallContext& call, std::string_view key, const ObjectBody& body,
                           PutMode mode) {
   bool may_be_ours = false;
-  return Retry(call, retrier_, [&](int) -> Status {
+  return Run(call, [&](int) -> Status {
     Status put = base_.Put(call, key, body, mode);
     if (put.ok()) return put;
     if (put.error().code() == ErrorCode::kAlreadyExists && may_be_ours) {
@@ -39,21 +39,21 @@ Status RetryingStore::ConfirmOwnWrite(const CallContext& call, std::string_view 
 
 Result<Bytes> RetryingStore::Get(const CallContext& call, std::string_view key,
                                  std::optional<ByteRange> range) {
-  return Retry(call, retrier_, [&](int) { return base_.Get(call, key, range); });
+  return Run(call, [&](int) { return base_.Get(call, key, range); });
 }
 
 Result<StoredObject> RetryingStore::Stat(const CallContext& call, std::string_view key) {
-  return Retry(call, retrier_, [&](int) { return base_.Stat(call, key); });
+  return Run(call, [&](int) { return base_.Stat(call, key); });
 }
 
 Result<std::vector<StoredObject>> RetryingStore::List(const CallContext& call,
                                                       std::string_view prefix,
                                                       std::string_view after) {
-  return Retry(call, retrier_, [&](int) { return base_.List(call, prefix, after); });
+  return Run(call, [&](int) { return base_.List(call, prefix, after); });
 }
 
 Status RetryingStore::Delete(const CallContext& call, std::string_view key) {
-  return Retry(call, retrier_, [&](int) { return base_.Delete(call, key); });
+  return Run(call, [&](int) { return base_.Delete(call, key); });
 }
 
 }  // namespace holdfast

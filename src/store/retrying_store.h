@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <atomic>
+
 #include "exec/retry.h"
 #include "store/object_store.h"
 
@@ -16,8 +18,15 @@ namespace holdfast {
 /// named by its content: equal bytes are ours.
 class RetryingStore final : public ObjectStore {
  public:
-  /// `base` and what `retrier` refers to must outlive the store.
-  RetryingStore(ObjectStore& base, const Retrier& retrier) : base_(base), retrier_(retrier) {}
+  /// `base` and what `retrier` refers to must outlive the store. Once the store has answered, the
+  /// policy is `answered`: one that never did is wrongly configured more often than out of order,
+  /// and hours of work should not be lost to a minute of a store's restart.
+  RetryingStore(ObjectStore& base, const Retrier& retrier, const RetryPolicy& answered)
+      : base_(base),
+        first_(retrier),
+        later_{.clock = retrier.clock, .random = retrier.random, .policy = answered} {}
+  RetryingStore(ObjectStore& base, const Retrier& retrier)
+      : RetryingStore(base, retrier, retrier.policy) {}
 
   Status Put(const CallContext& call, std::string_view key, const ObjectBody& body,
              PutMode mode) override;
@@ -30,10 +39,19 @@ class RetryingStore final : public ObjectStore {
   std::string Describe() const override { return base_.Describe(); }
 
  private:
+  template <class F>
+  auto Run(const CallContext& call, F work) {
+    auto result = Retry(call, answered_ ? later_ : first_, work);
+    const bool cancelled = !result.ok() && result.error().code() == ErrorCode::kCancelled;
+    if (!cancelled && (result.ok() || !IsRetryable(result.error().code()))) answered_ = true;
+    return result;
+  }
   Status ConfirmOwnWrite(const CallContext& call, std::string_view key, const ObjectBody& body);
 
   ObjectStore& base_;
-  const Retrier retrier_;
+  const Retrier first_;
+  const Retrier later_;
+  std::atomic<bool> answered_ = false;
 };
 
 }  // namespace holdfast

@@ -59,6 +59,21 @@ TEST_F(RetryingStoreTest, PassesOnTheLastErrorWithTheNumberOfTries) {
   EXPECT_EQ(clock_.sleeps().size(), 2U);
 }
 
+TEST_F(RetryingStoreTest, AStoreThatHasAnsweredOnceIsGivenMoreTime) {
+  RetryingStore store(faulty_,
+                      Retrier{.clock = clock_, .random = random_, .policy = {.attempts_max = 2}},
+                      RetryPolicy{.attempts_max = 6});
+  // Cancelled is no answer of the store.
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_FALSE(store.Stat({.stop = stop.get_token(), .deadline = {}}, "packs/ab").ok());
+  faulty_.Next(StoreOp::kStat, StoreFault::Refuse(ErrorCode::kUnavailable), 2);
+  EXPECT_EQ(store.Stat({}, "packs/ab").error().code(), ErrorCode::kUnavailable);
+  EXPECT_EQ(store.Stat({}, "packs/ab").error().code(), ErrorCode::kNotFound);
+  faulty_.Next(StoreOp::kStat, StoreFault::Refuse(ErrorCode::kUnavailable), 5);
+  EXPECT_EQ(store.Stat({}, "packs/ab").error().code(), ErrorCode::kNotFound);
+}
+
 TEST_F(RetryingStoreTest, DoesNotRepeatWhatCannotSucceed) {
   faulty_.Next(StoreOp::kPut, StoreFault::Refuse(ErrorCode::kPermissionDenied));
 
