@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -107,7 +108,15 @@ int RunCommand(const CommonOptions& options, const Command& chosen) {
                          .call = {.stop = stop.token(), .deadline = std::nullopt},
                          .output = output,
                          .service = service};
-  const auto status = chosen(context);
+  const auto status = [&]() -> Result<int> {
+    try {
+      return chosen(context);
+    } catch (const std::exception& error) {
+      // Ours are results; this is memory, or a library that is used in an unforeseen way. What is
+      // on the stack has been cleaned up, and --json still ends with a result.
+      return Error(ErrorCode::kInternal, std::string("an exception: ") + error.what());
+    }
+  }();
   if (!status.ok()) return Delivered(output, Fail(output, status.error(), stop.signal()));
   return Delivered(output, *status);
 }

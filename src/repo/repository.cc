@@ -84,16 +84,34 @@ Repository::Repository(ObjectStore& store, Opened opened, Clock& clock, SecureRa
 
 Repository::~Repository() = default;
 
+Status Repository::CheckFree(const CallContext& call, ObjectStore& store) {
+  const auto old = store.Stat(call, kConfigKey);
+  if (old.ok()) {
+    return Error(ErrorCode::kAlreadyExists,
+                 fmt::format("there is a repository in {} already", store.Describe()));
+  }
+  if (old.error().code() != ErrorCode::kNotFound) {
+    return old.error().While("look for holdfast.json");
+  }
+  for (const std::string_view folder : {kGroupsFolder, kPacksFolder}) {
+    HF_TRY(const auto left, store.List(call, folder, ""));
+    if (left.empty()) continue;
+    return Error(ErrorCode::kFailedPrecondition,
+                 fmt::format("{} holds backups whose holdfast.json is missing ({})",
+                             store.Describe(), left.front().key),
+                 "Bring holdfast.json back from a copy: without it, and with a new one, nobody can "
+                 "read them. Or choose another place");
+  }
+  return {};
+}
+
 Status Repository::Init(const CallContext& call, ObjectStore& store, const InitOptions& options) {
   HF_RETURN_IF_ERROR(CheckPassword(options.sealing, options.password));
+  HF_RETURN_IF_ERROR(CheckFree(call, store));
   const auto exists = [&] {
     return Error(ErrorCode::kAlreadyExists,
                  fmt::format("there is a repository in {} already", store.Describe()));
   };
-  const auto old = store.Stat(call, kConfigKey);
-  if (old.ok()) return exists();
-  if (old.error().code() != ErrorCode::kNotFound)
-    return old.error().While("look for holdfast.json");
 
   RepositoryConfig config{.repository = options.random.Draw<std::tuple_size_v<RepositoryId>>(),
                           .created_at = options.clock.Wall(),

@@ -67,6 +67,10 @@ class Repository {
   /// Makes a repository in an empty place. kAlreadyExists when there is one; kInvalidArgument for a
   /// password where none belongs, or none where one does.
   static Status Init(const CallContext& call, ObjectStore& store, const InitOptions& options);
+  /// What Init looks at before it writes: kAlreadyExists when there is a repository,
+  /// kFailedPrecondition when there are backups that have lost their holdfast.json, and with it the
+  /// key: a new file would make it look as if all were well.
+  static Status CheckFree(const CallContext& call, ObjectStore& store);
 
   /// `store` must outlive the repository. kNotFound when there is no repository (the hint says
   /// `init`); kPermissionDenied for a wrong password, or none where one is needed;

@@ -92,6 +92,19 @@ TEST_F(RepositoryTest, RefusesAnotherEncryptionThanTheRecordedOne) {
   EXPECT_EQ(OpenRepository(sealed, kOpen).error().code(), ErrorCode::kFailedPrecondition);
 }
 
+TEST_F(RepositoryTest, InitMakesNoNewKeyOverBackupsThatHaveLostTheirs) {
+  ASSERT_TRUE(InitRepository(store_, kSealed).ok());
+  ASSERT_TRUE(store_.Delete({}, "holdfast.json").ok());
+  ASSERT_TRUE(store_
+                  .Put({}, "groups/20261122T032438Z-9f8a7b6c5d4e3f2a",
+                       ToBytes(AsBytes("a manifest")), PutMode::kReplace)
+                  .ok());
+  const Status again = InitRepository(store_, kSealed);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().code(), ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(again.error().hint(), HasSubstr("from a copy"));
+}
+
 TEST_F(RepositoryTest, InitWantsAPasswordWhereOneBelongs) {
   EXPECT_EQ(Repository::Init({}, store_, {.sealing = kSealed, .password = {}}).error().code(),
             ErrorCode::kInvalidArgument);

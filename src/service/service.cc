@@ -79,7 +79,13 @@ Result<InitReport> Service::Init(const CallContext& call, bool dry_run) {
     options.sealing = Sealing::kNone;
   }
   InitReport report{.repository_id = {}, .url = section.url, .encryption = section.encryption};
-  if (dry_run) return report;
+  if (dry_run) {
+    const auto there = parts_->Store();
+    if (there.ok()) HF_RETURN_IF_ERROR(Repository::CheckFree(call, **there));
+    // A folder that is not there yet would be made.
+    if (!there.ok() && there.error().code() != ErrorCode::kNotFound) return there.error();
+    return report;
+  }
   HF_TRY(ObjectStore* const store, parts_->Store(/*create=*/true));
   HF_RETURN_IF_ERROR(Repository::Init(call, *store, options));
   HF_TRY(Repository* const repository, parts_->OpenedRepository(call));

@@ -228,3 +228,17 @@ def test_names_with_commas_and_a_group_behind_the_options(program, cluster, ask)
     assert [c["source"] for c in planned.result["plan"]["collections"]] == ["a,b"]
     renamed = program.done("restore", "--as", "a,b=c", "latest", "--dry-run", "--json")
     assert [c["target"] for c in renamed.result["plan"]["collections"]] == ["c"]
+
+
+def test_init_looks_before_it_writes_and_before_it_promises(program):
+    dry = program.run("init", "--dry-run", "--json")
+    assert dry.status == 1 and dry.result["error"]["code"] == "already_exists"
+    program.done("backup")
+    kept = Path(program.folder, "backups", "holdfast.json")
+    whole = kept.read_bytes()
+    kept.unlink()
+    for arguments in (("init",), ("init", "--dry-run")):
+        refused = program.run(*arguments, "--json")
+        assert refused.status == 1 and "copy" in refused.result["error"]["hint"], str(refused)
+    kept.write_bytes(whole)
+    assert len(program.groups()) == 1
