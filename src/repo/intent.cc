@@ -55,7 +55,13 @@ Status Intent::State::Write(const CallContext& call) {
   HF_TRY(const Bytes document,
          SealDocument(repository.keys(), repository.random(), key, AsBytes(text)));
   const Status put = repository.store().Put(call, key, document, PutMode::kReplace);
-  if (!put.ok()) return put.error().While("write the intent");
+  if (!put.ok()) {
+    Error error = put.error().While("write the intent");
+    if (error.code() != ErrorCode::kPermissionDenied) return error;
+    return std::move(error).WithHint(
+        "Reading a group leaves a note in the repository, so that nothing it needs is removed "
+        "meanwhile: make the place writable, or work on a writable copy of it");
+  }
   ++renewals;
   const std::scoped_lock lock(mutex);
   renewed_at = begun;
