@@ -131,7 +131,7 @@ Result<int> RunGroups(CommandContext& context, bool all) {
                          (group.purpose.empty() ? "" : " (" + group.purpose + ")"),
                      group.cluster, FormatTime(group.cut_at),
                      std::string(ConsistencyName(group.consistency)), Milliseconds(group.skew_us),
-                     std::to_string(group.collections.size()), FormatCount(group.points),
+                     std::to_string(line.collections), FormatCount(group.points),
                      FormatSize(group.bytes_stored)});
     list.push_back({{"group", group.id.value()},
                     {"cluster", group.cluster},
@@ -139,7 +139,7 @@ Result<int> RunGroups(CommandContext& context, bool all) {
                     {"cut_at", FormatTime(group.cut_at)},
                     {"consistency", ConsistencyName(group.consistency)},
                     {"skew_ms", static_cast<double>(group.skew_us) / 1000},
-                    {"collections", group.collections.size()},
+                    {"collections", line.collections},
                     {"points", group.points},
                     {"bytes_read", group.bytes_read},
                     {"bytes_new", group.bytes_new},

@@ -31,8 +31,11 @@ struct Choices {
 
 /// A group as listed and shown.
 struct GroupLine {
+  /// Without its lists where many groups are listed: thousands of groups of thousands of
+  /// collections would not fit into memory.
   GroupManifest manifest;
   bool forgotten = false;
+  std::size_t collections = 0;
 };
 
 /// A group whose manifest cannot be read: kDataLoss.

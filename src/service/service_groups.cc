@@ -86,7 +86,12 @@ Result<GroupListing> Service::ListGroups(const CallContext& call, bool include_f
       HF_TRY(manifest, std::move(read));
       if (catalog.ok()) static_cast<void>(RecordGroup(call, *manifest, info.forgotten).ok());
     }
-    listing.groups.push_back({.manifest = *std::move(manifest), .forgotten = info.forgotten});
+    const std::size_t collections = manifest->collections.size();
+    manifest->collections = {};
+    manifest->topology = {};
+    listing.groups.push_back({.manifest = *std::move(manifest),
+                              .forgotten = info.forgotten,
+                              .collections = collections});
   }
   std::ranges::sort(listing.groups, [](const GroupLine& a, const GroupLine& b) {
     return a.manifest.cut_at > b.manifest.cut_at;
@@ -158,7 +163,9 @@ Result<GroupLine> Service::ReadGroup(const CallContext& call, const GroupId& gro
   HF_TRY(const GroupEnvelope envelope, repository->ReadManifest(call, group));
   HF_TRY(GroupManifest manifest, ManifestFromJson(envelope.body));
   HF_TRY(const bool forgotten, repository->IsForgotten(call, group));
-  return GroupLine{.manifest = std::move(manifest), .forgotten = forgotten};
+  const std::size_t collections = manifest.collections.size();
+  return GroupLine{
+      .manifest = std::move(manifest), .forgotten = forgotten, .collections = collections};
 }
 
 Result<std::vector<CollectionRecord>> Service::ReadRecords(const CallContext& call,
