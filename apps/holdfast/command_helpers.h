@@ -79,6 +79,7 @@ inline void PrintWarnings(Output& output, const std::vector<std::string>& warnin
   for (const std::string& warning : warnings) output.OnWarning(warning);
 }
 
+void AddJobs(CLI::App& app, CommonOptions& options, Command& chosen);
 void AddBackup(CLI::App& app, CommonOptions& options, Command& chosen);
 void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen);
 

@@ -51,7 +51,7 @@ Result<int> RunCheck(CommandContext& context) {
     table.push_back({finding.what,
                      finding.ok ? "ok"
                      : fails    ? "FAILED"
-                                : "missing, optional",
+                                : "warning",
                      finding.detail});
     list.push_back({{"what", finding.what},
                     {"ok", finding.ok},
@@ -369,6 +369,7 @@ void AddCommands(CLI::App& app, CommonOptions& options, Command& chosen) {
   AddBackup(app, options, chosen);
   AddReaders(app, options, chosen);
   AddRestore(app, options, chosen);
+  AddJobs(app, options, chosen);
   AddKeepers(app, options, chosen);
   CLI::App* version = Add(app, options, "version", "Print the version", "holdfast version", false);
   version->callback([&chosen, &options] {

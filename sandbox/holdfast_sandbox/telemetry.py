@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import os
+import shutil
 
 from . import VERSION, errors
 from .defaults import vector_params
@@ -188,6 +189,8 @@ def node_telemetry(node, level):
     started = datetime.datetime.fromtimestamp(node.started_at, datetime.timezone.utc)
     startup = started.strftime("%Y-%m-%dT%H:%M:%S.") + f"{started.microsecond // 1000:03d}Z"
     about = _APP if level >= 1 else {k: _APP[k] for k in ("name", "version")}
+    if level >= 1:
+        about = {**about, "system": _system(node)}
     out = {
         "id": node.process_id,
         "app": {**about, "startup": startup},
@@ -202,6 +205,13 @@ def node_telemetry(node, level):
         pool = {"mode": "high_io", "high_cpu_threads": 1, "high_io_threads": 1}
         out |= {"memory": memory(), "hardware": {"collection_data": {}}, "search_pool": pool}
     return out
+
+
+def _system(node):
+    """The machine, as far as holdfast reads of it: sizes in KiB."""
+    disk = shutil.disk_usage(node.dir).total
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cores": os.cpu_count(), "ram_size": memory // 1024, "disk_size": disk // 1024}
 
 
 def _node_collections(node, level):

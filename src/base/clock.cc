@@ -36,8 +36,9 @@ class MachineClock final : public Clock {
 std::optional<int> Digits(std::string_view& text, std::size_t width) {
   int value = 0;
   if (text.size() < width) return std::nullopt;
-  const auto [end, code] = std::from_chars(text.data(), text.data() + width, value);
-  if (code != std::errc() || end != text.data() + width || text[0] == '-') return std::nullopt;
+  const std::string_view digits = text.substr(0, width);
+  const auto [end, code] = std::from_chars(digits.begin(), digits.end(), value);
+  if (code != std::errc() || end != digits.end() || text[0] == '-') return std::nullopt;
   text.remove_prefix(width);
   return value;
 }

@@ -5,9 +5,9 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -36,8 +36,8 @@ void InitializeOnce() {
 
 Status CheckReadable(const char* option, const std::string& path) {
   if (path.empty() || access(path.c_str(), R_OK) == 0) return {};
-  return Error(ErrorCode::kConfiguration,
-               std::string("cannot read ") + option + " '" + path + "': " + std::strerror(errno));
+  return Error(ErrorCode::kConfiguration, std::string("cannot read ") + option + " '" + path +
+                                              "': " + std::generic_category().message(errno));
 }
 
 }  // namespace

@@ -225,7 +225,7 @@ Url Url::With(std::string_view name, std::string_view value) const {
   return url;
 }
 
-Url Url::WithHost(std::string host) const {
+Url Url::WithHost(std::string_view host) const {
   Url url = *this;
   url.host_ = Lower(host);
   return url;

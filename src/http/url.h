@@ -53,7 +53,7 @@ class Url {
   /// This address with one more query parameter (not encoded yet).
   Url With(std::string_view name, std::string_view value) const;
   /// This address under another host name, same scheme, port, path and query.
-  Url WithHost(std::string host) const;
+  Url WithHost(std::string_view host) const;
 
   /// The whole address as sent. May carry secrets in the query: never for messages.
   std::string ToString() const;

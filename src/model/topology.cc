@@ -30,8 +30,14 @@ using json::Json;
 using json::Reader;
 
 Json PeerJson(const Peer& peer) {
-  return {{"id", peer.id.value()},   {"p2p_uri", peer.p2p_uri}, {"url", peer.url},
-          {"answers", peer.answers}, {"version", peer.version}, {"trouble", peer.trouble}};
+  return {{"id", peer.id.value()},
+          {"p2p_uri", peer.p2p_uri},
+          {"url", peer.url},
+          {"answers", peer.answers},
+          {"version", peer.version},
+          {"trouble", peer.trouble},
+          {"disk_bytes", peer.disk_bytes},
+          {"memory_bytes", peer.memory_bytes}};
 }
 
 Result<Peer> PeerFrom(const Json& document) {
@@ -41,7 +47,9 @@ Result<Peer> PeerFrom(const Json& document) {
             .url = in.Text("url"),
             .answers = in.Flag("answers"),
             .version = in.Text("version"),
-            .trouble = in.Text("trouble")};
+            .trouble = in.Text("trouble"),
+            .disk_bytes = in.Has("disk_bytes") ? in.Number("disk_bytes") : 0,
+            .memory_bytes = in.Has("memory_bytes") ? in.Number("memory_bytes") : 0};
   HF_RETURN_IF_ERROR(in.status());
   return peer;
 }

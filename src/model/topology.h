@@ -53,6 +53,9 @@ struct Peer {
   std::string version;
   /// Why it does not answer, for people.
   std::string trouble;
+  /// Size of its disk and memory in bytes as the server reports them; 0 when it does not.
+  std::uint64_t disk_bytes = 0;
+  std::uint64_t memory_bytes = 0;
 
   friend bool operator==(const Peer&, const Peer&) = default;
 };

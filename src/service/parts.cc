@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "engine/qdrant/qdrant_engine.h"
@@ -25,7 +26,7 @@ constexpr std::string_view kS3Scheme = "s3://";
 constexpr RetryPolicy kPatient{.attempts_max = 12};
 
 std::string FromEnvironment(const char* name) {
-  const char* value = std::getenv(name);
+  const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nothing writes it.
   return value == nullptr ? std::string() : std::string(value);
 }
 
@@ -119,7 +120,7 @@ Result<std::unique_ptr<Repository>> OpenRepository(const CallContext& call,
   } else {
     options.sealing = Sealing::kNone;
   }
-  return Repository::Open(call, store, std::move(options));
+  return Repository::Open(call, store, options);
 }
 
 Result<std::unique_ptr<Catalog>> OpenConfiguredCatalog(const CallContext& call,

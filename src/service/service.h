@@ -124,6 +124,9 @@ class Service {
   Result<RestorePreview> PreviewRestore(const CallContext& call, const RestoreCommand& command);
   Result<RestoreOutcome> Restore(const CallContext& call, const RestoreCommand& command);
 
+  /// What was run, newest first, at most `limit`; of the chosen cluster, if one is named.
+  Result<std::vector<JobRecord>> ListJobs(const CallContext& call, std::size_t limit);
+
   Status Forget(const CallContext& call, const GroupId& group, const std::string& reason);
   Result<VerifyReport> VerifyRepository(const CallContext& call, const VerifyOptions& options,
                                         VerifyObserver* observer);
@@ -131,6 +134,9 @@ class Service {
   Result<RebuildReport> RebuildCatalog(const CallContext& call);
 
  private:
+  /// Tells the observer of restores onto this cluster that wait to be resumed.
+  void TellOfInterrupted(const CallContext& call, Catalog& catalog, const std::string& cluster);
+
   class Parts;
   Status RecordGroup(const CallContext& call, const GroupManifest& manifest, bool forgotten);
   Result<GroupId> NewestGroup(const CallContext& call, const std::optional<WallTime>& at,

@@ -26,6 +26,9 @@ std::string IdTime(WallTime time) {
   return text + "Z~";
 }
 
+/// Interrupted restores that are told of when another one begins.
+constexpr std::size_t kInterruptedTold = 3;
+
 }  // namespace
 
 Status Service::RecordGroup(const CallContext& call, const GroupManifest& manifest,
@@ -234,6 +237,37 @@ Result<RebuildReport> Service::RebuildCatalog(const CallContext& call) {
   HF_TRY(const std::uint64_t removed, catalog->FinishRebuild(call, repository->id(), rebuild));
   static_cast<void>(removed);
   return report;
+}
+
+Result<std::vector<JobRecord>> Service::ListJobs(const CallContext& call, std::size_t limit) {
+  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
+  JobFilter filter;
+  if (!parts_->choices().cluster.empty()) filter.cluster = parts_->choices().cluster;
+  std::vector<JobRecord> jobs;
+  while (jobs.size() < limit) {
+    std::optional<JobId> after;
+    if (!jobs.empty()) after = jobs.back().id;
+    const std::size_t rows = std::min(limit - jobs.size(), kPageRowsMax);
+    HF_TRY(auto page, catalog->ListJobs(call, filter, rows, after));
+    const bool last = page.size() < rows;
+    std::ranges::move(page, std::back_inserter(jobs));
+    if (last) break;
+  }
+  return jobs;
+}
+
+void Service::TellOfInterrupted(const CallContext& call, Catalog& catalog,
+                                const std::string& cluster) {
+  if (parts_->observer() == nullptr) return;
+  const auto jobs = catalog.ListJobs(
+      call, {.cluster = cluster, .kind = "restore", .lease_name = {}, .state = JobState::kInterrupted},
+      kInterruptedTold, {});
+  if (!jobs.ok()) return;
+  for (const JobRecord& job : *jobs) {
+    parts_->observer()->OnWarning("an earlier restore of group " + job.subject +
+                                  " was interrupted; `holdfast restore --resume " + job.id.value() +
+                                  "` goes on with it");
+  }
 }
 
 }  // namespace holdfast

@@ -39,6 +39,7 @@ class Service::Parts {
         pool_(SystemClock(), std::max(1U, std::thread::hardware_concurrency()), kPoolJobsMax) {}
 
   const Config& config() const { return config_; }
+  const Choices& choices() const { return choices_; }
   Clock& clock() const { return SystemClock(); }
   Random& random() { return random_; }
   CpuPool& pool() { return pool_; }

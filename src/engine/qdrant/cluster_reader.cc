@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/size.h"
 #include "engine/qdrant/at_once.h"
 #include "engine/qdrant/collection_config.h"
 
@@ -17,6 +18,7 @@ constexpr std::string_view kEngineName = "qdrant";
 // Levels of telemetry (reference 1.1): configuration; shards of all peers; shards with their
 // segments and the optimizer's log.
 constexpr const char* kConfigLevel = "2";
+constexpr const char* kSystemLevel = "1";
 constexpr const char* kShardLevel = "3";
 constexpr const char* kOptimizerLevel = "4";
 // A node that gathers from all peers must give up on silent ones before we give up on it.
@@ -119,7 +121,9 @@ Status QdrantClusterReader::ReadVersions(const CallContext& call, const LocatedC
                 .url = from.url ? from.url->Redacted() : "",
                 .answers = from.url.has_value(),
                 .version = {},
-                .trouble = from.trouble};
+                .trouble = from.trouble,
+                .disk_bytes = 0,
+                .memory_bytes = 0};
     if (!from.url) return {};
     const HttpRequest request = api_.Request(HttpMethod::kGet, *from.url, Right::kRead);
     const Result<HttpResponse> answer = api_.http().Send(inner, request);
@@ -133,8 +137,23 @@ Status QdrantClusterReader::ReadVersions(const CallContext& call, const LocatedC
     if (document.ok() && Member(*document, "version").is_string()) {
       peers[i].version = Member(*document, "version").get<std::string>();
     }
+    ReadSizes(inner, *from.url, peers[i]);
     return {};
   });
+}
+
+/// Of the machine as the server sees it, in KiB (transcript 1, recorded exchange 5). Good for an
+/// estimate only, so whatever goes wrong leaves it unknown.
+void QdrantClusterReader::ReadSizes(const CallContext& call, const Url& url, Peer& peer) {
+  const auto about = api_.Get(call, (url / "telemetry").With("details_level", kSystemLevel));
+  if (!about.ok()) return;
+  const Json& system = Member(Member(*about, "app"), "system");
+  const auto size = [&](const char* name) -> std::uint64_t {
+    const Json& value = Member(system, name);
+    return value.is_number_unsigned() ? value.get<std::uint64_t>() * kKiB : 0;
+  };
+  peer.disk_bytes = size("disk_size");
+  peer.memory_bytes = size("ram_size");
 }
 
 Result<QdrantClusterReader::Parts> QdrantClusterReader::ReadParts(const CallContext& call,

@@ -49,6 +49,7 @@ class QdrantClusterReader {
 
   Status ReadVersions(const CallContext& call, const LocatedCluster& located,
                       std::vector<Peer>& peers);
+  void ReadSizes(const CallContext& call, const Url& url, Peer& peer);
   Result<Parts> ReadParts(const CallContext& call, const Url& url, bool distributed);
   Result<std::optional<ClusterTelemetry>> ReadClusterWide(const CallContext& call, const Url& url);
   Result<std::map<std::string, std::string>> ReadMetadata(const CallContext& call, const Url& url);
