@@ -51,9 +51,9 @@ Result<int> RunJobs(CommandContext& context, std::uint32_t limit) {
 
 void AddJobs(CLI::App& app, CommonOptions& options, Command& chosen) {
   const auto limit = std::make_shared<std::uint32_t>(20);
-  CLI::App* command = Add(app, options, "jobs",
-                          "List what was run, newest first, and what can be resumed",
-                          "holdfast jobs --limit 5", false);
+  CLI::App* command =
+      Add(app, options, "jobs", "List what was run, newest first, and what can be resumed",
+          "holdfast jobs --limit 5", false);
   command->add_option("--limit", *limit, "How many at most")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

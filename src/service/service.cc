@@ -331,7 +331,6 @@ Result<RestoreOutcome> Service::Restore(const CallContext& call, const RestoreCo
     return RestoreOutcomeToJson(*outcome, parts_->clock().Monotonic() - began);
   };
   JobRunner runner(*catalog, *catalog, parts_->clock(), parts_->random(), {}, parts_->observer());
-  if (command.resume_job.empty()) TellOfInterrupted(call, *catalog, cluster.name);
   if (!command.resume_job.empty()) {
     HF_TRY(const JobReport resumed,
            runner.Resume(call, JobId(command.resume_job), command.wait, body));

@@ -134,9 +134,6 @@ class Service {
   Result<RebuildReport> RebuildCatalog(const CallContext& call);
 
  private:
-  /// Tells the observer of restores onto this cluster that wait to be resumed.
-  void TellOfInterrupted(const CallContext& call, Catalog& catalog, const std::string& cluster);
-
   class Parts;
   Status RecordGroup(const CallContext& call, const GroupManifest& manifest, bool forgotten);
   Result<GroupId> NewestGroup(const CallContext& call, const std::optional<WallTime>& at,

@@ -26,9 +26,6 @@ std::string IdTime(WallTime time) {
   return text + "Z~";
 }
 
-/// Interrupted restores that are told of when another one begins.
-constexpr std::size_t kInterruptedTold = 3;
-
 }  // namespace
 
 Status Service::RecordGroup(const CallContext& call, const GroupManifest& manifest,
@@ -254,20 +251,6 @@ Result<std::vector<JobRecord>> Service::ListJobs(const CallContext& call, std::s
     if (last) break;
   }
   return jobs;
-}
-
-void Service::TellOfInterrupted(const CallContext& call, Catalog& catalog,
-                                const std::string& cluster) {
-  if (parts_->observer() == nullptr) return;
-  const auto jobs = catalog.ListJobs(
-      call, {.cluster = cluster, .kind = "restore", .lease_name = {}, .state = JobState::kInterrupted},
-      kInterruptedTold, {});
-  if (!jobs.ok()) return;
-  for (const JobRecord& job : *jobs) {
-    parts_->observer()->OnWarning("an earlier restore of group " + job.subject +
-                                  " was interrupted; `holdfast restore --resume " + job.id.value() +
-                                  "` goes on with it");
-  }
 }
 
 }  // namespace holdfast
