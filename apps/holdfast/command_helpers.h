@@ -79,6 +79,10 @@ inline void PrintWarnings(Output& output, const std::vector<std::string>& warnin
   for (const std::string& warning : warnings) output.OnWarning(warning);
 }
 
+/// The comparison of `restore --dry-run` and `topology --against`, for people and as JSON.
+void PrintThenAndNow(Output& output, const RestorePreview& preview);
+Json DifferencesJson(const RestorePreview& preview);
+
 void AddJobs(CLI::App& app, CommonOptions& options, Command& chosen);
 void AddBackup(CLI::App& app, CommonOptions& options, Command& chosen);
 void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen);

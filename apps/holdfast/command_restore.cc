@@ -1,5 +1,6 @@
 // `holdfast restore`.
 
+#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -21,10 +22,36 @@ struct RestoreFlags {
   bool hidden = false;
   bool in_place = false;
   bool allow_consolidation = false;
+  std::string layout = "spread";
+  bool yes = false;
   std::vector<std::uint64_t> avoid;
   std::string wait = "0s";
   std::string resume;
 };
+
+/// "spread", "same" or "consolidate=PEER".
+Status SetLayout(const std::string& text, RestoreRequest& request) {
+  constexpr std::string_view kConsolidate = "consolidate=";
+  if (text == "spread") {
+    request.layout = RestoreLayout::kSpread;
+  } else if (text == "same") {
+    request.layout = RestoreLayout::kSame;
+  } else if (text.starts_with(kConsolidate)) {
+    std::uint64_t peer = 0;
+    const std::string_view id = std::string_view(text).substr(kConsolidate.size());
+    const auto [end, failed] = std::from_chars(id.begin(), id.end(), peer);
+    if (failed != std::errc() || end != id.end()) {
+      return Error(ErrorCode::kInvalidArgument, "'" + std::string(id) + "' is no peer id",
+                   "`holdfast topology` lists the peers");
+    }
+    request.layout = RestoreLayout::kConsolidate;
+    request.consolidate_on = PeerId(peer);
+  } else {
+    return Error(ErrorCode::kInvalidArgument, "there is no layout '" + text + "'",
+                 "use spread, same or consolidate=PEER");
+  }
+  return {};
+}
 
 Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   RestoreCommand command;
@@ -55,6 +82,8 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   command.request.hidden = flags.hidden;
   command.request.in_place = flags.in_place;
   command.request.allow_consolidation = flags.allow_consolidation;
+  command.request.accept_crowding = flags.yes;
+  HF_RETURN_IF_ERROR(SetLayout(flags.layout, command.request));
   for (const std::uint64_t peer : flags.avoid) command.request.avoid.push_back(PeerId(peer));
   HF_TRY(command.wait, ParseDuration(flags.wait));
   for (const std::string& text : flags.as) {
@@ -80,13 +109,17 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
 }
 
 void PrintRestorePlan(Output& output, const RestorePlan& plan) {
-  Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "ALIASES"}};
+  Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "WHY", "ALIASES"}};
   for (const CollectionPlan& collection : plan.collections) {
     for (const ShardPlacement& placement : collection.shards) {
       std::vector<std::string> peers;
+      std::vector<std::string> reasons;
       for (const PeerId peer : placement.peers) peers.push_back(std::to_string(peer.value()));
+      for (const PlaceReason reason : placement.reasons) {
+        reasons.emplace_back(PlaceReasonName(reason));
+      }
       table.push_back({collection.source, collection.target,
-                       std::to_string(placement.shard.value()), Join(peers),
+                       std::to_string(placement.shard.value()), Join(peers), Join(reasons),
                        Join(collection.aliases)});
     }
   }
@@ -101,12 +134,14 @@ Result<int> RunRestore(CommandContext& context, const RestoreFlags& flags) {
   HF_TRY(const RestoreCommand command, MakeRestoreCommand(flags));
   if (context.options.dry_run) {
     HF_TRY(const RestorePreview preview, context.service.PreviewRestore(context.call, command));
+    PrintThenAndNow(context.output, preview);
     PrintRestorePlan(context.output, preview.plan);
     PrintWarnings(context.output, preview.plan.warnings);
     context.output.Result("complete",
                           {{"dry_run", true},
-                           {"plan", Json::parse(RestorePlanToJson(preview.plan), nullptr, false)}});
-    return kExitDone;
+                           {"plan", Json::parse(RestorePlanToJson(preview.plan), nullptr, false)},
+                           {"differences", DifferencesJson(preview)}});
+    return preview.plan.given_up.empty() ? kExitDone : kExitBelowAsked;
   }
   const MonotonicTime began = SystemClock().Monotonic();
   HF_TRY(const RestoreOutcome outcome, context.service.Restore(context.call, command));
@@ -133,6 +168,23 @@ Result<int> RunRestore(CommandContext& context, const RestoreFlags& flags) {
 
 }  // namespace
 
+void PrintThenAndNow(Output& output, const RestorePreview& preview) {
+  Table table{{"", "IN THE GROUP", "NOW, AFTER A RESTORE"}};
+  for (const RestoreDifference& row : preview.differences) {
+    table.push_back({row.what, row.then, row.now});
+  }
+  output.PrintTable(table);
+  output.Line("");
+}
+
+Json DifferencesJson(const RestorePreview& preview) {
+  Json rows = Json::array();
+  for (const RestoreDifference& row : preview.differences) {
+    rows.push_back({{"what", row.what}, {"then", row.then}, {"now", row.now}});
+  }
+  return rows;
+}
+
 void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
   const auto flags = std::make_shared<RestoreFlags>();
   CLI::App* command = Add(app, options, "restore", "Restore a group, verify it, switch readers",
@@ -150,6 +202,11 @@ void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
                     "Replace live collections, after a safety backup of them");
   command->add_flag("--allow-consolidation", flags->allow_consolidation,
                     "Accept crowded peers or fewer replicas than the group had (exit status 3)");
+  command
+      ->add_option("--layout", flags->layout,
+                   "spread (even), same (as in the group), consolidate=PEER (all on one)")
+      ->capture_default_str();
+  command->add_flag("--yes", flags->yes, "Consolidate also onto a cluster that is in use");
   command->add_option("--avoid", flags->avoid, "Peers that get nothing")
       ->delimiter(',')
       ->allow_extra_args(false);

@@ -100,7 +100,28 @@ void PrintTopology(Output& output, const Topology& topology) {
   output.PrintTable(collections);
 }
 
-Result<int> RunTopology(CommandContext& context) {
+/// What a restore of the group would find and give up now. Built beside, so that names that are
+/// taken do not stand in the way.
+Result<int> RunTopologyAgainst(CommandContext& context, const std::string& group) {
+  RestoreCommand command;
+  command.group = group;
+  command.request.hidden = true;
+  command.request.allow_consolidation = true;
+  HF_TRY(const RestorePreview preview, context.service.PreviewRestore(context.call, command));
+  PrintThenAndNow(context.output, preview);
+  for (const std::string& text : preview.plan.given_up) {
+    context.output.Line("a restore now would give up: " + text);
+  }
+  PrintWarnings(context.output, preview.plan.warnings);
+  context.output.Result("complete", {{"group", preview.manifest.id.value()},
+                                     {"differences", DifferencesJson(preview)},
+                                     {"given_up", preview.plan.given_up},
+                                     {"warnings", preview.plan.warnings}});
+  return preview.plan.given_up.empty() ? kExitDone : kExitBelowAsked;
+}
+
+Result<int> RunTopology(CommandContext& context, const std::string& against) {
+  if (!against.empty()) return RunTopologyAgainst(context, against);
   HF_TRY(const Topology topology, context.service.ReadTopology(context.call));
   PrintTopology(context.output, topology);
   context.output.Result("complete",
@@ -364,8 +385,15 @@ void AddCommands(CLI::App& app, CommonOptions& options, Command& chosen) {
   Add(app, options, "check", "Check configuration, reachability, rights and the store",
       "holdfast check", false)
       ->callback([&chosen] { chosen = RunCheck; });
-  Add(app, options, "topology", "Show the cluster as it is now", "holdfast topology", false)
-      ->callback([&chosen] { chosen = RunTopology; });
+  const auto against = std::make_shared<std::string>();
+  CLI::App* topology =
+      Add(app, options, "topology", "Show the cluster as it is now",
+          "holdfast topology --against latest   # 3: something would be given up", false);
+  topology->add_option("--against", *against,
+                       "Compare with a group: what a restore now would have to give up");
+  topology->callback([against, &chosen] {
+    chosen = [against](CommandContext& context) { return RunTopology(context, *against); };
+  });
   AddBackup(app, options, chosen);
   AddReaders(app, options, chosen);
   AddRestore(app, options, chosen);

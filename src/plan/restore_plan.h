@@ -7,18 +7,41 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
 #include "model/group.h"
 #include "model/topology.h"
+#include "plan/placement.h"
 
 namespace holdfast {
+
+/// kSpread: even over the usable peers, shards on the peers they had as far as that is even.
+/// kSame: on the peers they had, wherever those are still there. kConsolidate: everything on one
+/// peer, one replica each, for contingency and validation.
+enum class RestoreLayout { kSpread, kSame, kConsolidate };
+
+/// What the operator says of a peer: the servers do not tell it.
+struct PeerLimits {
+  /// Failure domain: replicas of a shard go to different zones where that is possible.
+  std::string zone;
+  /// Bytes that restored data may take; known, so a lack refuses the restore.
+  std::optional<std::uint64_t> disk_free;
+  /// Bytes of memory that restored data may take; a lack warns, as the need is an estimate.
+  std::optional<std::uint64_t> memory_free;
+  /// It is being emptied and gets nothing.
+  bool draining = false;
+};
 
 struct RestoreRequest {
   /// Names as in the group; empty means all.
   std::vector<std::string> collections;
+  /// Names, or patterns with '*', in the order in which they are wanted back; what none of them
+  /// matches comes after, as in the group.
+  std::vector<std::string> first;
   /// Name as in the group -> name to restore under (`--as`).
   std::map<std::string, std::string> rename;
   /// Build every collection as `<name>__<group>` first, also where its name is free (`--hidden`).
@@ -30,7 +53,17 @@ struct RestoreRequest {
   bool allow_consolidation = false;
   /// Peers not to use although they answer.
   std::vector<PeerId> avoid;
+  RestoreLayout layout = RestoreLayout::kSpread;
+  /// The peer that gets everything; with kConsolidate.
+  std::optional<PeerId> consolidate_on;
+  /// Consolidate also where the target has collections already (`--yes`).
+  bool accept_crowding = false;
+  std::map<PeerId, PeerLimits> limits;
+  /// Images a peer may be sent at a time.
+  std::uint32_t receives_at_once = 4;
 };
+
+std::string_view RestoreLayoutName(RestoreLayout layout) noexcept;
 
 /// A shard key to make on the target, in order. Fillers exist only to make ids come out equal and
 /// are dropped again (reference 2.8).
@@ -38,12 +71,6 @@ struct KeyStep {
   ShardKey key;
   std::uint32_t shards = 1;
   bool filler = false;
-};
-
-/// One shard and the peers that get its image; never empty, no peer twice.
-struct ShardPlacement {
-  ShardId shard;
-  std::vector<PeerId> peers;
 };
 
 /// How readers get to a restored collection.
@@ -95,8 +122,28 @@ Result<RestorePlan> PlanRestore(const GroupManifest& manifest,
                                 const std::map<std::string, CollectionRecord>& records,
                                 const Topology& target, const RestoreRequest& request);
 
+/// What became of one collection's plan when peers were lost.
+struct RevisedPlan {
+  CollectionPlan collection;
+  /// The peers that were lost, for people.
+  std::vector<std::string> lost;
+  std::vector<std::string> given_up;
+  std::vector<std::string> warnings;
+};
+
+/// Gives the shards of planned peers that do not answer any more to others; nothing when all
+/// answer. Peers that are left keep what they have. Errors as for PlanRestore.
+Result<std::optional<RevisedPlan>> RevisePlan(
+    const GroupManifest& manifest, const std::map<std::string, CollectionRecord>& records,
+    const Topology& target, const RestoreRequest& request, const CollectionPlan& plan);
+
 /// `<name>__<group>`, shortened so that it stays a legal collection name (reference 2.2).
 std::string BesideName(const std::string& name, const GroupId& group);
+
+/// What was asked for, for the job's journal, and back. Limits and order come from the
+/// configuration and are left out: an interrupted restore goes on with those of its day.
+std::string RestoreRequestToJson(const GroupId& group, const RestoreRequest& request);
+Result<std::pair<GroupId, RestoreRequest>> RestoreRequestFromJson(std::string_view json);
 
 /// JSON for `--dry-run --json` and the job's journal; and back.
 std::string RestorePlanToJson(const RestorePlan& plan);

@@ -1,4 +1,4 @@
-// The restore plan as JSON, and back.
+// A restore plan as JSON, for `--dry-run --json` and the job's journal, and back.
 
 #include <utility>
 
@@ -34,6 +34,41 @@ Result<Naming> NamingFrom(const std::string& name) {
   return Error(ErrorCode::kDataLoss, "a restore plan has an unknown naming '" + name + "'");
 }
 
+Result<RestoreLayout> LayoutFrom(const std::string& name) {
+  for (const RestoreLayout layout :
+       {RestoreLayout::kSpread, RestoreLayout::kSame, RestoreLayout::kConsolidate}) {
+    if (RestoreLayoutName(layout) == name) return layout;
+  }
+  return Error(ErrorCode::kDataLoss,
+               "the request of a restore has an unknown layout '" + name + "'");
+}
+
+Result<std::vector<std::string>> TextsFrom(const Json& list, const char* what) {
+  std::vector<std::string> texts;
+  for (const Json& item : list) {
+    if (!item.is_string()) return Error(ErrorCode::kDataLoss, std::string(what) + " is not a text");
+    texts.push_back(item.get<std::string>());
+  }
+  return texts;
+}
+
+Result<std::vector<PeerId>> PeersFrom(const Json& list) {
+  std::vector<PeerId> peers;
+  for (const Json& item : list) {
+    if (!item.is_number_unsigned()) return Error(ErrorCode::kDataLoss, "a peer id is no number");
+    peers.push_back(PeerId(item.get<std::uint64_t>()));
+  }
+  return peers;
+}
+
+Result<PlaceReason> ReasonFrom(const Json& name) {
+  for (const PlaceReason reason :
+       {PlaceReason::kHadIt, PlaceReason::kEven, PlaceReason::kZone, PlaceReason::kRoom}) {
+    if (name == PlaceReasonName(reason)) return reason;
+  }
+  return Error(ErrorCode::kDataLoss, "a restore plan has an unknown reason " + name.dump());
+}
+
 Json CollectionPlanJson(const CollectionPlan& plan) {
   Json keys = Json::array();
   for (const KeyStep& step : plan.keys) {
@@ -44,7 +79,11 @@ Json CollectionPlanJson(const CollectionPlan& plan) {
   for (const ShardPlacement& placement : plan.shards) {
     Json peers = Json::array();
     for (const PeerId peer : placement.peers) peers.push_back(peer.value());
-    shards.push_back({{"shard", placement.shard.value()}, {"peers", std::move(peers)}});
+    Json reasons = Json::array();
+    for (const PlaceReason reason : placement.reasons) reasons.push_back(PlaceReasonName(reason));
+    shards.push_back({{"shard", placement.shard.value()},
+                      {"peers", std::move(peers)},
+                      {"reasons", std::move(reasons)}});
   }
   return {{"source", plan.source},
           {"record", plan.record},
@@ -75,24 +114,66 @@ Result<CollectionPlan> CollectionPlanFrom(const Json& document) {
   }
   for (const Json& item : in.Array("shards")) {
     Reader shard(item, "a shard placement");
-    ShardPlacement placement{.shard = ShardId(shard.Number32("shard")), .peers = {}};
-    for (const Json& peer : shard.Array("peers")) {
-      if (!peer.is_number_unsigned()) return Error(ErrorCode::kDataLoss, "a peer id is no number");
-      placement.peers.push_back(PeerId(peer.get<std::uint64_t>()));
+    ShardPlacement placement{.shard = ShardId(shard.Number32("shard")), .peers = {}, .reasons = {}};
+    HF_TRY(placement.peers, PeersFrom(shard.Array("peers")));
+    if (shard.Has("reasons")) {
+      for (const Json& reason : shard.Array("reasons")) {
+        HF_TRY(const PlaceReason read, ReasonFrom(reason));
+        placement.reasons.push_back(read);
+      }
     }
     HF_RETURN_IF_ERROR(shard.status());
     plan.shards.push_back(std::move(placement));
   }
-  for (const Json& alias : in.Array("aliases")) {
-    if (!alias.is_string()) return Error(ErrorCode::kDataLoss, "an alias is not a text");
-    plan.aliases.push_back(alias.get<std::string>());
-  }
+  HF_TRY(plan.aliases, TextsFrom(in.Array("aliases"), "an alias"));
   HF_RETURN_IF_ERROR(in.status());
   HF_TRY(plan.naming, NamingFrom(naming));
   return plan;
 }
 
 }  // namespace
+
+std::string RestoreRequestToJson(const GroupId& group, const RestoreRequest& request) {
+  Json avoid = Json::array();
+  for (const PeerId peer : request.avoid) avoid.push_back(peer.value());
+  Json out = {{"group", group.value()},
+              {"collections", request.collections},
+              {"rename", request.rename},
+              {"hidden", request.hidden},
+              {"in_place", request.in_place},
+              {"allow_consolidation", request.allow_consolidation},
+              {"accept_crowding", request.accept_crowding},
+              {"layout", RestoreLayoutName(request.layout)},
+              {"avoid", std::move(avoid)}};
+  if (request.consolidate_on) out["consolidate_on"] = request.consolidate_on->value();
+  return json::Dump(out);
+}
+
+Result<std::pair<GroupId, RestoreRequest>> RestoreRequestFromJson(std::string_view text) {
+  HF_TRY(const Json document, json::Parse(text, "the request of a restore"));
+  Reader in(document, "the request of a restore");
+  const GroupId group(in.Text("group"));
+  RestoreRequest request;
+  HF_TRY(request.collections, TextsFrom(in.Array("collections"), "a collection"));
+  const Json& rename = in.At("rename");
+  if (!rename.is_object()) in.Fail("rename", "object");
+  HF_RETURN_IF_ERROR(in.status());
+  for (const auto& [from, to] : rename.items()) {
+    if (!to.is_string()) return Error(ErrorCode::kDataLoss, "a new name is not a text");
+    request.rename[from] = to.get<std::string>();
+  }
+  request.hidden = in.Flag("hidden");
+  request.in_place = in.Flag("in_place");
+  request.allow_consolidation = in.Flag("allow_consolidation");
+  request.accept_crowding = in.Has("accept_crowding") && in.Flag("accept_crowding");
+  HF_TRY(request.avoid, PeersFrom(in.Array("avoid")));
+  if (in.Has("consolidate_on")) request.consolidate_on = PeerId(in.Number("consolidate_on"));
+  if (in.Has("layout")) {
+    HF_TRY(request.layout, LayoutFrom(in.Text("layout")));
+  }
+  HF_RETURN_IF_ERROR(in.status());
+  return std::pair(group, std::move(request));
+}
 
 std::string RestorePlanToJson(const RestorePlan& plan) {
   Json collections = Json::array();
@@ -118,15 +199,11 @@ Result<RestorePlan> RestorePlanFromJson(std::string_view text) {
   if (!metadata.is_object()) in.Fail("metadata", "object");
   HF_RETURN_IF_ERROR(in.status());
   for (const auto& [key, value] : metadata.items()) {
-    if (value.is_string()) plan.metadata[key] = value.get<std::string>();
+    if (!value.is_string()) return Error(ErrorCode::kDataLoss, "a metadata value is not a text");
+    plan.metadata[key] = value.get<std::string>();
   }
-  for (const char* list : {"given_up", "warnings"}) {
-    for (const Json& item : in.Array(list)) {
-      if (!item.is_string()) continue;
-      (std::string_view(list) == "given_up" ? plan.given_up : plan.warnings)
-          .push_back(item.get<std::string>());
-    }
-  }
+  HF_TRY(plan.given_up, TextsFrom(in.Array("given_up"), "what is given up"));
+  HF_TRY(plan.warnings, TextsFrom(in.Array("warnings"), "a warning"));
   HF_RETURN_IF_ERROR(in.status());
   return plan;
 }

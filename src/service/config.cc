@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -89,6 +90,41 @@ Setter Time(Duration& to) {
   };
 }
 
+Setter OptionalSize(std::optional<std::uint64_t>& to) {
+  return [&to](const toml::node& node) -> Status { return Size(to.emplace())(node); };
+}
+
+Keys PeerKeys(PeerLimits& peer) {
+  return {{"zone", Text(peer.zone)},
+          {"disk_free", OptionalSize(peer.disk_free)},
+          {"memory_free", OptionalSize(peer.memory_free)},
+          {"draining", Flag(peer.draining)}};
+}
+
+Status ReadKeys(const toml::node& node, const std::string& where, const std::string& section,
+                const Keys& keys);
+
+/// Sections [cluster.NAME.peer."ID"].
+Setter Peers(std::map<PeerId, PeerLimits>& to) {
+  return [&to](const toml::node& node) -> Status {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) return Mistyped("sections: [cluster.NAME.peer.\"ID\"]");
+    for (const auto& [name, value] : *table) {
+      std::uint64_t id = 0;
+      const std::string_view text = name.str();
+      const auto [end, failed] = std::from_chars(text.begin(), text.end(), id);
+      if (failed != std::errc() || end != text.end()) {
+        return Error(ErrorCode::kConfiguration,
+                     "names '" + std::string(text) + "', which is no peer id",
+                     "`holdfast topology` lists the ids");
+      }
+      HF_RETURN_IF_ERROR(
+          ReadKeys(value, "", "\"" + std::string(text) + "\"", PeerKeys(to[PeerId(id)])));
+    }
+    return {};
+  };
+}
+
 Keys ClusterKeys(ClusterConfig& cluster) {
   return {{"urls", Texts(cluster.urls)},
           {"read_key_file", Text(cluster.read_key_file)},
@@ -98,7 +134,8 @@ Keys ClusterKeys(ClusterConfig& cluster) {
           {"insecure", Flag(cluster.insecure)},
           {"freeze", Text(cluster.freeze)},
           {"thaw", Text(cluster.thaw)},
-          {"fence_limit", Time(cluster.fence_limit)}};
+          {"fence_limit", Time(cluster.fence_limit)},
+          {"peer", Peers(cluster.peers)}};
 }
 
 Keys RepositoryKeys(RepositoryConfig& repository) {
@@ -127,6 +164,8 @@ Keys BackupKeys(BackupConfig& backup) {
           {"streams_per_peer_max", Count(backup.streams_per_peer_max)},
           {"upload_threads", Count(backup.upload_threads)}};
 }
+
+Keys RestoreKeys(RestoreConfig& restore) { return {{"first", Texts(restore.first)}}; }
 
 /// Letters that must be changed, added or removed to get from one word to the other.
 std::size_t Distance(std::string_view a, std::string_view b) {
@@ -250,10 +289,12 @@ Status ReadEnvironment(const Environment& environment, Config& config) {
       keys = CatalogKeys(config.catalog);
     } else if (parts.size() == 2 && parts[0] == "backup") {
       keys = BackupKeys(config.backup);
+    } else if (parts.size() == 2 && parts[0] == "restore") {
+      keys = RestoreKeys(config.restore);
     } else {
       return Error(ErrorCode::kConfiguration, "environment variable " + variable + " names nothing",
                    "write HOLDFAST__CLUSTER__NAME__KEY, HOLDFAST__REPOSITORY__NAME__KEY, "
-                   "HOLDFAST__CATALOG__KEY or HOLDFAST__BACKUP__KEY");
+                   "HOLDFAST__CATALOG__KEY, HOLDFAST__BACKUP__KEY or HOLDFAST__RESTORE__KEY");
     }
     const auto setter = keys.find(parts.back());
     if (setter == keys.end()) {
@@ -356,7 +397,7 @@ Result<Config> ParseConfig(std::string_view text, const std::string& where,
                                                 std::string(error.description()));
   }
   const std::map<std::string, int> known{
-      {"cluster", 0}, {"repository", 0}, {"catalog", 0}, {"backup", 0}};
+      {"cluster", 0}, {"repository", 0}, {"catalog", 0}, {"backup", 0}, {"restore", 0}};
   for (const auto& [name, node] : document) {
     const std::string key(name.str());
     if (key == "cluster") {
@@ -367,6 +408,8 @@ Result<Config> ParseConfig(std::string_view text, const std::string& where,
       HF_RETURN_IF_ERROR(ReadKeys(node, where, "[catalog]", CatalogKeys(config.catalog)));
     } else if (key == "backup") {
       HF_RETURN_IF_ERROR(ReadKeys(node, where, "[backup]", BackupKeys(config.backup)));
+    } else if (key == "restore") {
+      HF_RETURN_IF_ERROR(ReadKeys(node, where, "[restore]", RestoreKeys(config.restore)));
     } else {
       return Unknown(key, At(where, node), known);
     }

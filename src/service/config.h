@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/size.h"
+#include "plan/restore_plan.h"
 
 namespace holdfast {
 
@@ -33,6 +34,8 @@ struct ClusterConfig {
   std::string thaw;
   /// The watchdog releases writers after this at the latest.
   Duration fence_limit = std::chrono::seconds(60);
+  /// [cluster.NAME.peer."ID"]: what the servers do not tell of their peers.
+  std::map<PeerId, PeerLimits> peers;
 };
 
 /// [repository.NAME]
@@ -70,11 +73,18 @@ struct BackupConfig {
   std::uint32_t upload_threads = 4;
 };
 
+/// [restore]
+struct RestoreConfig {
+  /// Collections, or patterns with '*', in the order in which they are wanted back.
+  std::vector<std::string> first;
+};
+
 struct Config {
   std::map<std::string, ClusterConfig> clusters;
   std::map<std::string, RepositoryConfig> repositories;
   CatalogConfig catalog;
   BackupConfig backup;
+  RestoreConfig restore;
   /// The file that was read; empty when there was none.
   std::string path;
 };

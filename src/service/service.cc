@@ -20,41 +20,6 @@ Error AfterChange(Error error) {
   return std::move(error).As(ErrorCode::kAborted);
 }
 
-std::string RestoreRequestJson(const GroupId& group, const RestoreRequest& request) {
-  json::Json avoid = json::Json::array();
-  for (const PeerId peer : request.avoid) avoid.push_back(peer.value());
-  return json::Dump({{"group", group.value()},
-                     {"collections", request.collections},
-                     {"rename", request.rename},
-                     {"hidden", request.hidden},
-                     {"in_place", request.in_place},
-                     {"allow_consolidation", request.allow_consolidation},
-                     {"avoid", std::move(avoid)}});
-}
-
-Status ReadRestoreRequest(std::string_view text, RestoreOptions& options) {
-  HF_TRY(const json::Json document, json::Parse(text, "the job's request"));
-  json::Reader in(document, "the job's request");
-  options.group = GroupId(in.Text("group"));
-  RestoreRequest& request = options.request;
-  for (const json::Json& name : in.Array("collections")) {
-    if (name.is_string()) request.collections.push_back(name.get<std::string>());
-  }
-  const json::Json& rename = in.At("rename");
-  if (!rename.is_object()) in.Fail("rename", "object");
-  HF_RETURN_IF_ERROR(in.status());
-  for (const auto& [from, to] : rename.items()) {
-    if (to.is_string()) request.rename[from] = to.get<std::string>();
-  }
-  request.hidden = in.Flag("hidden");
-  request.in_place = in.Flag("in_place");
-  request.allow_consolidation = in.Flag("allow_consolidation");
-  for (const json::Json& peer : in.Array("avoid")) {
-    if (peer.is_number_unsigned()) request.avoid.push_back(PeerId(peer.get<std::uint64_t>()));
-  }
-  return in.status();
-}
-
 std::string BackupRequestJson(const BackupCommand& command) {
   return json::Dump({{"collections", command.request.collections},
                      {"skip_unhealthy", command.request.skip_unhealthy},
@@ -236,6 +201,7 @@ Result<BackupOutcome> Service::Backup(const CallContext& call, const BackupComma
 
 Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
                                                    const RestoreCommand& command) {
+  HF_TRY(const ClusterConfig cluster, parts_->Cluster());
   RestoreOptions options;
   options.user_stop = call.stop;
   options.request = command.request;
@@ -247,7 +213,6 @@ Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
     if (!job || job->record.kind != "restore") {
       return Error(ErrorCode::kNotFound, "there is no restore job '" + command.resume_job + "'");
     }
-    HF_TRY(const ClusterConfig cluster, parts_->Cluster());
     if (job->record.cluster != cluster.name) {
       // Its steps are recorded as done there: here they would be left out.
       return Error(ErrorCode::kInvalidArgument,
@@ -255,8 +220,13 @@ Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
                        "', not onto '" + cluster.name + "'",
                    "pass --to " + job->record.cluster + ", or begin anew without --resume");
     }
-    HF_RETURN_IF_ERROR(ReadRestoreRequest(job->documents.request_json, options));
+    HF_TRY(auto request, RestoreRequestFromJson(job->documents.request_json));
+    options.group = request.first;
+    options.request = std::move(request.second);
   }
+  options.request.limits = cluster.peers;
+  options.request.first = parts_->config().restore.first;
+  options.request.receives_at_once = options.shards_at_once;
   options.safety_backup = [this, &call](const std::vector<std::string>& names) {
     return SafetyBackup(call, names);
   };
@@ -319,7 +289,7 @@ Result<RestoreOutcome> Service::Restore(const CallContext& call, const RestoreCo
   HF_TRY(const ClusterConfig cluster, parts_->Cluster());
   HF_TRY(RestoreOptions options, MakeRestoreOptions(call, command));
   const GroupId group = options.group;
-  const std::string request_json = RestoreRequestJson(group, options.request);
+  const std::string request_json = RestoreRequestToJson(group, options.request);
   RestoreOp restore({.engine = *engine, .repository = *repository, .clock = parts_->clock()},
                     std::move(options));
   std::optional<RestoreOutcome> outcome;

@@ -1,0 +1,291 @@
+#include "plan/rebalance_plan.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/size.h"
+
+namespace holdfast {
+namespace {
+
+std::string NameOf(PeerId peer) { return "peer " + std::to_string(peer.value()); }
+
+bool Contains(const std::vector<PeerId>& peers, PeerId peer) {
+  return std::ranges::find(peers, peer) != peers.end();
+}
+
+class Rebalancer {
+ public:
+  Rebalancer(const Topology& topology, const RebalanceRequest& request)
+      : topology_(topology), request_(request) {}
+
+  Result<RebalancePlan> Plan() {
+    HF_RETURN_IF_ERROR(FindCollections());
+    FindPeers();
+    for (const Collection* collection : collections_) CheckAtRest(*collection);
+    HF_RETURN_IF_ERROR(CheckWanted());
+    if (!problems_.empty()) return Refusal();
+    Placer placer(usable_, request_.receives_at_once);
+    std::vector<std::size_t> numbers;
+    for (const Collection* collection : collections_) {
+      numbers.push_back(placer.Add(Demands(*collection), false));
+    }
+    for (std::size_t i = 0; i < collections_.size(); ++i) {
+      AddSteps(*collections_[i], placer.PlacementsOf(numbers[i]));
+    }
+    for (const RoomLack& lack : placer.Lacks()) {
+      std::string text = NameOf(lack.peer) + " would need " + FormatSize(lack.needed) +
+                         " of disk and has " + FormatSize(lack.free);
+      if (lack.estimated) {
+        plan_.warnings.push_back(text + ", as estimated");
+      } else {
+        problems_.push_back(std::move(text));
+      }
+    }
+    if (!problems_.empty()) return Refusal();
+    return std::move(plan_);
+  }
+
+ private:
+  Error Refusal() const {
+    std::string text = "cannot rebalance: ";
+    for (std::size_t i = 0; i < problems_.size(); ++i) text += (i == 0 ? "" : " | ") + problems_[i];
+    return Error(ErrorCode::kFailedPrecondition, text, hint_);
+  }
+
+  void Problem(std::string text, const char* hint) {
+    problems_.push_back(std::move(text));
+    if (hint_.empty()) hint_ = hint;
+  }
+
+  Status FindCollections() {
+    for (const std::string& name : request_.collections) {
+      if (topology_.FindCollection(name) == nullptr) {
+        return Error(ErrorCode::kNotFound, "there is no collection '" + name + "'",
+                     "`holdfast topology` lists them");
+      }
+    }
+    for (const Collection& collection : topology_.collections) {
+      const auto& asked = request_.collections;
+      if (!asked.empty() && std::ranges::find(asked, collection.name) == asked.end()) continue;
+      if (!request_.wanted.empty() && !request_.wanted.contains(collection.name)) continue;
+      collections_.push_back(&collection);
+    }
+    return {};
+  }
+
+  void FindPeers() {
+    std::map<PeerId, std::uint64_t> held;
+    std::map<PeerId, std::uint64_t> moved;
+    for (const Collection& collection : topology_.collections) {
+      const bool ours = std::ranges::find(collections_, &collection) != collections_.end();
+      for (const Shard& shard : collection.shards) {
+        for (const Replica& replica : shard.replicas) {
+          (ours ? moved : held)[replica.peer] += BytesOf(collection);
+        }
+      }
+    }
+    for (const Peer& peer : topology_.peers) {
+      if (!peer.answers) {
+        if (!Contains(request_.without, peer.id)) {
+          Problem(NameOf(peer.id) + " does not answer (" + peer.trouble + ")",
+                  "wait for it, or give it up with --without PEER");
+        }
+        continue;
+      }
+      const auto told = request_.limits.find(peer.id);
+      const PeerLimits limits = told == request_.limits.end() ? PeerLimits() : told->second;
+      if (limits.draining) continue;
+      PeerRoom room{.peer = peer.id,
+                    .zone = limits.zone,
+                    .free_bytes = limits.disk_free,
+                    .estimated = !limits.disk_free,
+                    .held_bytes = held[peer.id]};
+      // What it holds of these collections is placed again, so its room counts as free.
+      if (room.free_bytes) *room.free_bytes += moved[peer.id];
+      if (!room.free_bytes && peer.disk_bytes > 0) {
+        room.free_bytes = peer.disk_bytes - std::min(peer.disk_bytes, held[peer.id]);
+      }
+      usable_.push_back(std::move(room));
+    }
+    if (usable_.empty()) Problem("no peer can be used", "`holdfast topology` shows why");
+  }
+
+  static std::uint64_t BytesOf(const Collection& collection) {
+    return collection.shards.empty() ? 0 : collection.bytes / collection.shards.size();
+  }
+
+  bool Usable(PeerId peer) const {
+    return std::ranges::find(usable_, peer, &PeerRoom::peer) != usable_.end();
+  }
+
+  bool Answers(PeerId id) const {
+    const Peer* peer = topology_.FindPeer(id);
+    return peer != nullptr && peer->answers;
+  }
+
+  void CheckAtRest(const Collection& collection) {
+    const std::string name = "'" + collection.name + "'";
+    if (!collection.transfers.empty()) {
+      Problem(name + " is being transferred", "wait until its transfers have ended");
+    }
+    if (!collection.resharding.empty()) {
+      Problem(name + " is being resharded", "wait until that has ended");
+    }
+    for (const Shard& shard : collection.shards) {
+      bool active = false;
+      for (const Replica& replica : shard.replicas) {
+        if (!Answers(replica.peer)) continue;
+        active = active || replica.state == ReplicaState::kActive;
+        if (replica.state == ReplicaState::kActive) continue;
+        Problem("the replica of shard " + std::to_string(shard.id.value()) + " of " + name +
+                    " on " + NameOf(replica.peer) + " is " +
+                    std::string(ReplicaStateName(replica.state)),
+                "wait until the servers have recovered it");
+      }
+      if (!active) {
+        Problem("shard " + std::to_string(shard.id.value()) + " of " + name +
+                    " has no active replica on a peer that answers",
+                "restore it from a group");
+      }
+    }
+  }
+
+  Status CheckWanted() {
+    for (const auto& [name, shards] : request_.wanted) {
+      const Collection* collection = topology_.FindCollection(name);
+      if (collection == nullptr) {
+        return Error(ErrorCode::kInvalidArgument,
+                     "the wanted layout names '" + name + "', which is not there");
+      }
+      for (const ShardPlacement& placement : shards) {
+        const std::string where =
+            "shard " + std::to_string(placement.shard.value()) + " of '" + name + "'";
+        if (std::ranges::find(collection->shards, placement.shard, &Shard::id) ==
+            collection->shards.end()) {
+          return Error(ErrorCode::kInvalidArgument,
+                       "the wanted layout names " + where + ", which is not there");
+        }
+        const std::set<PeerId> distinct(placement.peers.begin(), placement.peers.end());
+        if (placement.peers.empty() || distinct.size() != placement.peers.size()) {
+          return Error(ErrorCode::kInvalidArgument,
+                       "the wanted layout must give " + where + " different peers");
+        }
+        for (const PeerId peer : placement.peers) {
+          if (!Usable(peer)) {
+            return Error(ErrorCode::kInvalidArgument, "the wanted layout gives " + where + " to " +
+                                                          NameOf(peer) + ", which cannot be used");
+          }
+        }
+      }
+    }
+    return {};
+  }
+
+  std::vector<ShardDemand> Demands(const Collection& collection) {
+    std::vector<ShardDemand> demands;
+    bool short_of_peers = false;
+    for (const Shard& shard : collection.shards) {
+      ShardDemand demand{.shard = shard.id, .bytes = BytesOf(collection), .had = {}, .replicas = 1};
+      std::size_t wanted = 0;
+      for (const Replica& replica : shard.replicas) {
+        if (Usable(replica.peer)) demand.had.push_back(replica.peer);
+        if (Answers(replica.peer)) ++wanted;
+      }
+      wanted = std::max<std::size_t>({1, collection.replication_factor, wanted});
+      short_of_peers = short_of_peers || wanted > usable_.size();
+      demand.replicas = static_cast<std::uint32_t>(std::min(wanted, usable_.size()));
+      demands.push_back(std::move(demand));
+    }
+    if (short_of_peers) {
+      plan_.warnings.push_back("'" + collection.name +
+                               "' gets fewer replicas than it should have: " + "only " +
+                               std::to_string(usable_.size()) + " peers can be used");
+    }
+    return demands;
+  }
+
+  void AddSteps(const Collection& collection, const std::vector<ShardPlacement>& even) {
+    const auto wanted = request_.wanted.find(collection.name);
+    for (const Shard& shard : collection.shards) {
+      if (wanted == request_.wanted.end()) {
+        AddShard(collection, shard,
+                 std::ranges::find(even, shard.id, &ShardPlacement::shard)->peers, false);
+        continue;
+      }
+      const auto asked = std::ranges::find(wanted->second, shard.id, &ShardPlacement::shard);
+      if (asked != wanted->second.end()) AddShard(collection, shard, asked->peers, true);
+    }
+  }
+
+  void AddShard(const Collection& collection, const Shard& shard, const std::vector<PeerId>& wanted,
+                bool exactly) {
+    std::vector<PeerId> fresh;
+    std::vector<PeerId> leaving;
+    std::vector<PeerId> gone;
+    std::vector<PeerId> sources;
+    for (const PeerId peer : wanted) {
+      if (std::ranges::find(shard.replicas, peer, &Replica::peer) == shard.replicas.end()) {
+        fresh.push_back(peer);
+      }
+    }
+    for (const Replica& replica : shard.replicas) {
+      const bool answers = Answers(replica.peer);
+      if (answers) sources.push_back(replica.peer);
+      if (!Contains(wanted, replica.peer)) (answers ? leaving : gone).push_back(replica.peer);
+    }
+    const auto add = [&](RebalanceAction action, PeerId from, PeerId to) {
+      const std::uint64_t bytes = action == RebalanceAction::kDrop ? 0 : BytesOf(collection);
+      plan_.bytes += bytes;
+      plan_.steps.push_back({.action = action,
+                             .collection = collection.name,
+                             .shard = shard.id,
+                             .from = from,
+                             .to = to,
+                             .bytes = bytes});
+    };
+    std::size_t next = 0;
+    for (; next < fresh.size() && next < leaving.size(); ++next) {
+      add(RebalanceAction::kMove, leaving[next], fresh[next]);
+    }
+    // A source that stays: what moves away may be gone by then.
+    const auto stays =
+        std::ranges::find_if(sources, [&](PeerId peer) { return Contains(wanted, peer); });
+    for (std::size_t i = next; i < fresh.size(); ++i) {
+      add(RebalanceAction::kReplicate, stays != sources.end() ? *stays : fresh.front(), fresh[i]);
+    }
+    for (std::size_t i = next; i < leaving.size(); ++i) {
+      if (exactly || !Usable(leaving[i])) add(RebalanceAction::kDrop, leaving[i], leaving[i]);
+    }
+    for (const PeerId peer : gone) add(RebalanceAction::kDrop, peer, peer);
+  }
+
+  const Topology& topology_;
+  const RebalanceRequest& request_;
+  RebalancePlan plan_;
+  std::vector<const Collection*> collections_;
+  std::vector<PeerRoom> usable_;
+  std::vector<std::string> problems_;
+  std::string hint_;
+};
+
+}  // namespace
+
+std::string_view RebalanceActionName(RebalanceAction action) noexcept {
+  switch (action) {
+    case RebalanceAction::kMove:
+      return "move";
+    case RebalanceAction::kReplicate:
+      return "replicate";
+    case RebalanceAction::kDrop:
+      return "drop";
+  }
+  return "move";
+}
+
+Result<RebalancePlan> PlanRebalance(const Topology& topology, const RebalanceRequest& request) {
+  return Rebalancer(topology, request).Plan();
+}
+
+}  // namespace holdfast

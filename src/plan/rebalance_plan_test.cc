@@ -1,0 +1,267 @@
+#include "plan/rebalance_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+
+namespace holdfast {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+using Layout = std::vector<std::vector<std::uint64_t>>;
+
+Topology Cluster(std::uint64_t peers) {
+  Topology topology;
+  topology.engine = "qdrant";
+  for (std::uint64_t id = 1; id <= peers; ++id) {
+    Peer peer;
+    peer.id = PeerId(id);
+    peer.answers = true;
+    peer.version = "1.18.3";
+    topology.peers.push_back(peer);
+  }
+  return topology;
+}
+
+Collection& Hold(Topology& topology, const std::string& name, const Layout& layout,
+                 std::uint32_t replication = 1) {
+  Collection collection;
+  collection.name = name;
+  collection.replication_factor = replication;
+  collection.bytes = 100 * layout.size();
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    Shard shard;
+    shard.id = ShardId(static_cast<std::uint32_t>(i));
+    for (const std::uint64_t peer : layout[i]) {
+      shard.replicas.push_back({.peer = PeerId(peer), .state = ReplicaState::kActive});
+    }
+    collection.shards.push_back(std::move(shard));
+  }
+  topology.collections.push_back(std::move(collection));
+  return topology.collections.back();
+}
+
+std::vector<std::string> Texts(const RebalancePlan& plan) {
+  std::vector<std::string> texts;
+  for (const RebalanceStep& step : plan.steps) {
+    texts.push_back(std::string(RebalanceActionName(step.action)) + " " +
+                    std::to_string(step.shard.value()) + ": " + std::to_string(step.from.value()) +
+                    ">" + std::to_string(step.to.value()));
+  }
+  return texts;
+}
+
+/// The layout after the steps, or a failure where one of them cannot be done.
+std::map<ShardId, std::set<PeerId>> Carried(const Collection& collection, const RebalancePlan& plan,
+                                            const std::set<PeerId>& silent) {
+  std::map<ShardId, std::set<PeerId>> there;
+  for (const Shard& shard : collection.shards) {
+    for (const Replica& replica : shard.replicas) there[shard.id].insert(replica.peer);
+  }
+  for (const RebalanceStep& step : plan.steps) {
+    if (step.collection != collection.name) continue;
+    std::set<PeerId>& peers = there[step.shard];
+    EXPECT_TRUE(peers.contains(step.from));
+    const auto active = [&] {
+      return std::ranges::count_if(peers, [&](PeerId peer) { return !silent.contains(peer); });
+    };
+    const auto before = active();
+    if (step.action != RebalanceAction::kDrop) {
+      EXPECT_FALSE(silent.contains(step.from));
+      EXPECT_FALSE(peers.contains(step.to));
+      peers.insert(step.to);
+    }
+    if (step.action != RebalanceAction::kReplicate) peers.erase(step.from);
+    if (step.action != RebalanceAction::kDrop) {
+      EXPECT_GE(active(), before);
+    }
+    EXPECT_GE(active(), 1);
+  }
+  return there;
+}
+
+TEST(RebalancePlan, AnEvenLayoutNeedsNothing) {
+  Topology topology = Cluster(3);
+  Hold(topology, "docs", {{1, 2}, {2, 3}, {1, 3}}, 2);
+  const auto plan = PlanRebalance(topology, {});
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_THAT(plan->steps, IsEmpty());
+}
+
+TEST(RebalancePlan, ShardsOnOnePeerSpreadOverANewOneWithTheLeastMoves) {
+  Topology topology = Cluster(2);
+  Hold(topology, "docs", {{1}, {1}, {1}, {1}});
+  const auto plan = PlanRebalance(topology, {});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_THAT(plan->steps, SizeIs(2));
+  for (const RebalanceStep& step : plan->steps) {
+    EXPECT_EQ(step.action, RebalanceAction::kMove);
+    EXPECT_EQ(step.to, PeerId(2));
+    EXPECT_EQ(step.bytes, 100U);
+  }
+  EXPECT_EQ(plan->bytes, 200U);
+}
+
+TEST(RebalancePlan, MissingReplicasAreMadeAgain) {
+  Topology topology = Cluster(2);
+  Hold(topology, "docs", {{1}, {2}}, 2);
+  const auto plan = PlanRebalance(topology, {});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_THAT(Texts(*plan), testing::ElementsAre("replicate 0: 1>2", "replicate 1: 2>1"));
+}
+
+TEST(RebalancePlan, ADrainingPeerIsEmptied) {
+  Topology topology = Cluster(3);
+  Hold(topology, "docs", {{1}, {2}, {3}});
+  RebalanceRequest request;
+  request.limits[PeerId(3)].draining = true;
+  const auto plan = PlanRebalance(topology, request);
+  ASSERT_TRUE(plan.ok());
+  ASSERT_THAT(plan->steps, SizeIs(1));
+  EXPECT_EQ(plan->steps[0].from, PeerId(3));
+}
+
+TEST(RebalancePlan, ASilentPeerIsWaitedForUnlessItIsGivenUp) {
+  Topology topology = Cluster(3);
+  Hold(topology, "docs", {{1, 3}, {2, 3}}, 2);
+  topology.peers[2].answers = false;
+  const auto refused = PlanRebalance(topology, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().hint(), HasSubstr("--without"));
+
+  RebalanceRequest request;
+  request.without = {PeerId(3)};
+  const auto plan = PlanRebalance(topology, request);
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_THAT(Texts(*plan), testing::ElementsAre("replicate 0: 1>2", "drop 0: 3>3",
+                                                 "replicate 1: 2>1", "drop 1: 3>3"));
+}
+
+TEST(RebalancePlan, WhatIsNotAtRestIsLeftAlone) {
+  Topology topology = Cluster(2);
+  Collection& docs = Hold(topology, "docs", {{1, 2}}, 2);
+  docs.shards[0].replicas[1].state = ReplicaState::kPartial;
+  EXPECT_FALSE(PlanRebalance(topology, {}).ok());
+  docs.shards[0].replicas[1].state = ReplicaState::kActive;
+  docs.resharding = "up";
+  EXPECT_FALSE(PlanRebalance(topology, {}).ok());
+  docs.resharding.clear();
+  docs.transfers.push_back({.shard = ShardId(0),
+                            .to_shard = {},
+                            .from = PeerId(1),
+                            .to = PeerId(2),
+                            .method = "snapshot",
+                            .comment = {}});
+  EXPECT_FALSE(PlanRebalance(topology, {}).ok());
+  RebalanceRequest other;
+  other.collections = {"nope"};
+  EXPECT_EQ(PlanRebalance(topology, other).error().code(), ErrorCode::kNotFound);
+}
+
+TEST(RebalancePlan, AWantedLayoutIsFollowedExactly) {
+  Topology topology = Cluster(3);
+  Hold(topology, "docs", {{1, 2}, {2, 3}}, 2);
+  Hold(topology, "other", {{1}, {1}, {1}});
+  RebalanceRequest request;
+  const auto wanted = WantedLayoutFromJson(
+      R"({"collections":{"docs":[{"shard":0,"peers":[3]},{"shard":1,"peers":[1,2]}]}})");
+  ASSERT_TRUE(wanted.ok());
+  request.wanted = *wanted;
+  const auto plan = PlanRebalance(topology, request);
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_THAT(Texts(*plan), testing::ElementsAre("move 0: 1>3", "drop 0: 2>2", "move 1: 3>1"));
+
+  for (const char* bad :
+       {R"({"collections":{"nope":[]}})", R"({"collections":{"docs":[{"shard":9,"peers":[1]}]}})",
+        R"({"collections":{"docs":[{"shard":0,"peers":[7]}]}})",
+        R"({"collections":{"docs":[{"shard":0,"peers":[]}]}})",
+        R"({"collections":{"docs":[{"shard":0,"peers":[1,1]}]}})"}) {
+    request.wanted = *WantedLayoutFromJson(bad);
+    EXPECT_EQ(PlanRebalance(topology, request).error().code(), ErrorCode::kInvalidArgument) << bad;
+  }
+  for (const char* bad : {"", "[]", R"({"collections":[]})", R"({"collections":{"docs":{}}})",
+                          R"({"collections":{"docs":[{"shard":0,"peers":["1"]}]}})"}) {
+    EXPECT_EQ(WantedLayoutFromJson(bad).error().code(), ErrorCode::kInvalidArgument) << bad;
+  }
+}
+
+TEST(RebalancePlan, APeerThatIsToldToBeFullIsNotFilled) {
+  Topology topology = Cluster(2);
+  Hold(topology, "docs", {{1}, {1}, {1}, {1}});
+  RebalanceRequest request;
+  request.limits[PeerId(2)].disk_free = 150;
+  const auto plan = PlanRebalance(topology, request);
+  // One shard of 100 needs 200 while it arrives, so none may go there.
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_THAT(plan->steps, IsEmpty());
+}
+
+TEST(RebalancePlanProperty, TheStepsLeadToAnEvenLayoutWithoutLosingAReplica) {
+  for (std::uint32_t seed = 0; seed < 3000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+    const std::uint32_t peers = 1 + below(7);
+    Topology topology = Cluster(peers);
+    RebalanceRequest request;
+    std::set<PeerId> silent;
+    std::set<PeerId> usable;
+    for (Peer& peer : topology.peers) {
+      // Peer 1 stays, so that there is always one.
+      if (peer.id != PeerId(1) && below(6) == 0) {
+        peer.answers = false;
+        request.without.push_back(peer.id);
+        silent.insert(peer.id);
+      } else if (peer.id != PeerId(1) && below(6) == 0) {
+        request.limits[peer.id].draining = true;
+      } else {
+        usable.insert(peer.id);
+      }
+    }
+    Layout layout;
+    for (std::uint32_t s = 0; s < 1 + below(10); ++s) {
+      std::set<std::uint64_t> on = {1};
+      for (std::uint32_t r = 0; r < below(3); ++r) on.insert(1 + below(peers));
+      layout.emplace_back(on.begin(), on.end());
+    }
+    Collection& docs = Hold(topology, "docs", layout, 1 + below(3));
+    const auto plan = PlanRebalance(topology, request);
+    ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+    const auto after = Carried(docs, *plan, silent);
+    std::map<PeerId, std::size_t> held;
+    std::size_t all = 0;
+    for (const auto& [shard, on] : after) {
+      ASSERT_GE(on.size(), std::min<std::size_t>(docs.replication_factor, usable.size()));
+      for (const PeerId peer : on) {
+        ASSERT_TRUE(usable.contains(peer));
+        ++held[peer];
+        ++all;
+      }
+    }
+    const std::size_t share = (all + usable.size() - 1) / usable.size();
+    for (const auto& [peer, count] : held) ASSERT_LE(count, share + 1);
+    // Done again, nothing is left to do.
+    Topology later = topology;
+    for (Shard& shard : later.collections[0].shards) {
+      shard.replicas.clear();
+      for (const PeerId peer : after.at(shard.id)) {
+        shard.replicas.push_back({.peer = peer, .state = ReplicaState::kActive});
+      }
+    }
+    const auto again = PlanRebalance(later, request);
+    ASSERT_TRUE(again.ok());
+    ASSERT_THAT(Texts(*again), IsEmpty());
+    const auto read = RebalancePlanFromJson(RebalancePlanToJson(*plan));
+    ASSERT_TRUE(read.ok());
+    ASSERT_EQ(Texts(*read), Texts(*plan));
+  }
+}
+
+}  // namespace
+}  // namespace holdfast

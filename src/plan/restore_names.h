@@ -1,0 +1,41 @@
+// Under which names and shard keys a group's collections come back. Pure; for this module.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/group.h"
+#include "model/topology.h"
+#include "plan/restore_findings.h"
+#include "plan/restore_plan.h"
+
+namespace holdfast {
+
+/// Of a collection that is restored; kInvalidArgument says what is allowed.
+Status CheckCollectionName(const std::string& name);
+
+class RestoreNamer {
+ public:
+  RestoreNamer(const GroupId& group, const Topology& target, const RestoreRequest& request,
+               RestoreFindings& findings)
+      : group_(group), target_(target), request_(request), findings_(findings) {}
+
+  /// Sets naming, target and aliases of the plan of `source`.
+  Status Name(const Collection& source, CollectionPlan& plan);
+  /// Keys in ascending order of their ids, gaps filled (the first custom shard has id 1).
+  void PlanKeys(const CollectionRecord& record, CollectionPlan& plan);
+  /// Collections and aliases share one space of names, in the cluster and in a plan.
+  void CheckNamesTogether(const std::vector<CollectionPlan>& plans);
+
+ private:
+  void AddAliases(const Collection& source, CollectionPlan& plan);
+
+  const GroupId& group_;
+  const Topology& target_;
+  const RestoreRequest& request_;
+  RestoreFindings& findings_;
+};
+
+}  // namespace holdfast
