@@ -16,6 +16,8 @@ namespace {
 /// How long replicas that were sent may take to become Active, and how often that is looked at.
 constexpr Duration kActivePatience = std::chrono::seconds(60);
 constexpr Duration kActivePoll = std::chrono::milliseconds(200);
+/// How often the plan of one collection is made anew because peers were lost.
+constexpr int kRevisionsMax = 8;
 constexpr std::size_t kBuryPerCall = 1000;
 /// Tombstones that are asked for again during verification.
 constexpr std::size_t kBuriedChecksMax = 10'000;
@@ -52,8 +54,11 @@ Result<RestorePreview> RestoreOp::Preview(const CallContext& call) {
   HF_RETURN_IF_ERROR(ReadGroup(call, *intent));
   HF_TRY(Topology target, parts_.engine.ReadTopology(call));
   HF_TRY(RestorePlan plan, PlanRestore(manifest_, records_, target, options_.request));
-  return RestorePreview{
-      .manifest = manifest_, .target = std::move(target), .plan = std::move(plan)};
+  auto differences = CompareThenAndNow(manifest_, records_, target, plan);
+  return RestorePreview{.manifest = manifest_,
+                        .target = std::move(target),
+                        .plan = std::move(plan),
+                        .differences = std::move(differences)};
 }
 
 Status RestoreOp::Plan(StepContext& context) {
@@ -87,8 +92,6 @@ Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
   HF_RETURN_IF_ERROR(Plan(context));
   RestoreOutcome outcome;
   outcome.group = options_.group;
-  outcome.given_up = plan_.given_up;
-  outcome.warnings = plan_.warnings;
   context.progress().BeginPhase("send");
   for (const CollectionPlan& plan : plan_.collections) {
     for (const ShardPlacement& placement : plan.shards) {
@@ -97,13 +100,15 @@ Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
       }
     }
   }
-  for (const CollectionPlan& plan : plan_.collections) {
+  for (CollectionPlan& plan : plan_.collections) {
     HF_RETURN_IF_ERROR(intent->Check());
     HF_TRY(RestoredCollection restored, RestoreCollection(context, plan));
     outcome.collections.push_back(std::move(restored));
   }
   HF_RETURN_IF_ERROR(WriteMetadata(context));
   outcome.metadata_keys = plan_.metadata.size();
+  outcome.given_up = plan_.given_up;
+  outcome.warnings = plan_.warnings;
   if (const Status released = intent->Release(call); !released.ok()) {
     context.Warn("the intent note stays for a week: " + released.error().message());
   }
@@ -111,7 +116,7 @@ Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
 }
 
 Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
-                                                        const CollectionPlan& plan) {
+                                                        CollectionPlan& plan) {
   const CollectionRecord& record = records_.at(plan.source);
   RestoredCollection restored{.source = plan.source,
                               .target = plan.target,
@@ -121,13 +126,17 @@ Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
                               .aliases = plan.aliases};
   const auto done = context.Step(
       "collection/" + plan.target, [&](const CallContext& call) -> Result<std::string> {
-        const Status built = Build(context, plan, record);
-        if (!built.ok()) return CleanUp(plan, built.error());
-        auto buried = Again(call, [&] { return Bury(call, plan, record); });
-        if (!buried.ok()) return CleanUp(plan, std::move(buried).error());
-        const VerifyInput input{.record = record, .plan = plan, .buried = *std::move(buried)};
-        const auto verified =
-            Again(call, [&] { return VerifyRestored(call, parts_.engine, parts_.clock, input); });
+        if (context.attempt() > 1) {
+          const auto revised = Revise(context, plan);
+          if (!revised.ok()) return CleanUp(plan, revised.error());
+        }
+        auto verified = BuildAndVerify(context, plan, record);
+        for (int i = 0; i < kRevisionsMax && !verified.ok() && parts_.clock.Check(call).ok(); ++i) {
+          auto revised = Revise(context, plan);
+          if (!revised.ok()) verified = std::move(revised).error();
+          if (!revised.ok() || !*revised) break;
+          verified = BuildAndVerify(context, plan, record);
+        }
         if (!verified.ok()) return CleanUp(plan, verified.error());
         for (const std::string& text : verified->warnings) {
           context.Warn("'" + plan.target + "': " + text);
@@ -154,6 +163,33 @@ Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
   restored.replicas = in.Number32("replicas");
   HF_RETURN_IF_ERROR(in.status());
   return restored;
+}
+
+Result<VerifiedCollection> RestoreOp::BuildAndVerify(StepContext& context,
+                                                     const CollectionPlan& plan,
+                                                     const CollectionRecord& record) {
+  const CallContext& call = context.call();
+  HF_RETURN_IF_ERROR(Build(context, plan, record));
+  HF_TRY(auto buried, Again(call, [&] { return Bury(call, plan, record); }));
+  const VerifyInput input{.record = record, .plan = plan, .buried = std::move(buried)};
+  return Again(call, [&] { return VerifyRestored(call, parts_.engine, parts_.clock, input); });
+}
+
+/// A peer that was lost meanwhile gets nothing more: its shards go to others. True when the plan
+/// has changed, so that what failed is worth another try; what was sent to the peers that are left
+/// stays.
+Result<bool> RestoreOp::Revise(StepContext& context, CollectionPlan& plan) {
+  HF_TRY(const Topology target, parts_.engine.ReadTopology(context.call()));
+  HF_TRY(auto revised, RevisePlan(manifest_, records_, target, options_.request, plan));
+  if (!revised) return false;
+  for (const std::string& lost : revised->lost) {
+    context.Warn(lost + "; its shards of '" + plan.target + "' go to other peers");
+  }
+  plan = std::move(revised->collection);
+  for (std::string& text : revised->given_up) plan_.given_up.push_back(std::move(text));
+  for (std::string& text : revised->warnings) plan_.warnings.push_back(std::move(text));
+  HF_RETURN_IF_ERROR(context.SavePlan(RestorePlanToJson(plan_)));
+  return true;
 }
 
 Status RestoreOp::Build(StepContext& context, const CollectionPlan& plan,
@@ -189,8 +225,9 @@ Status RestoreOp::SendImages(StepContext& context, const CollectionPlan& plan,
       [&](const CallContext&, std::size_t i) -> Status {
         const ShardPlacement& placement = plan.shards[i];
         const auto image = std::ranges::find(record.shards, placement.shard, &ShardImage::shard);
-        const std::string key =
-            "send/" + plan.target + "/" + std::to_string(placement.shard.value());
+        std::string key = "send/" + plan.target + "/" + std::to_string(placement.shard.value());
+        // Other peers have it now, so what is recorded of the first ones does not count.
+        if (placement.revision > 0) key += "/revision/" + std::to_string(placement.revision);
         HF_TRY(const std::string sent,
                context.Step(key, [&](const CallContext& call) -> Result<std::string> {
                  for (int tries = 1;; ++tries) {

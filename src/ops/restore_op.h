@@ -16,12 +16,15 @@
 #include "engine/engine.h"
 #include "job/job_runner.h"
 #include "model/group.h"
+#include "plan/restore_difference.h"
 #include "plan/restore_plan.h"
 #include "repo/image_reader.h"
 #include "repo/intent.h"
 #include "repo/repository.h"
 
 namespace holdfast {
+
+struct VerifiedCollection;
 
 struct RestoreOptions {
   GroupId group;
@@ -68,6 +71,7 @@ struct RestorePreview {
   GroupManifest manifest;
   Topology target;
   RestorePlan plan;
+  std::vector<RestoreDifference> differences;
 };
 
 /// Between two tries of one call.
@@ -103,7 +107,10 @@ class RestoreOp {
       if (!again || !parts_.clock.SleepFor(call, kRetryPause).ok()) return result;
     }
   }
-  Result<RestoredCollection> RestoreCollection(StepContext& context, const CollectionPlan& plan);
+  Result<RestoredCollection> RestoreCollection(StepContext& context, CollectionPlan& plan);
+  Result<VerifiedCollection> BuildAndVerify(StepContext& context, const CollectionPlan& plan,
+                                            const CollectionRecord& record);
+  Result<bool> Revise(StepContext& context, CollectionPlan& plan);
   Status Build(StepContext& context, const CollectionPlan& plan, const CollectionRecord& record);
   Status Create(StepContext& context, const CallContext& call, const CollectionPlan& plan,
                 const CollectionRecord& record);

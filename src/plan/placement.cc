@@ -255,7 +255,8 @@ std::vector<ShardPlacement> Placer::PlacementsOf(std::size_t collection) const {
     if (placed.collection != collection) continue;
     std::vector<Slot> slots = placed.slots;
     std::ranges::sort(slots, {}, &Slot::peer);
-    ShardPlacement placement{.shard = placed.shard.shard, .peers = {}, .reasons = {}};
+    ShardPlacement placement{
+        .shard = placed.shard.shard, .peers = {}, .reasons = {}, .revision = 0};
     for (const Slot& slot : slots) {
       placement.peers.push_back(peers_[slot.peer].room.peer);
       placement.reasons.push_back(slot.reason);

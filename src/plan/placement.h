@@ -41,6 +41,8 @@ struct ShardPlacement {
   std::vector<PeerId> peers;
   /// One for each of `peers`; empty in plans of versions that did not record it.
   std::vector<PlaceReason> reasons = {};
+  /// How often a restore under way had to place it anew.
+  std::uint32_t revision = 0;
 };
 
 /// A shard that needs peers.

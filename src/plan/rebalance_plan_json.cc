@@ -26,7 +26,8 @@ Result<std::vector<ShardPlacement>> ShardsFrom(const Json& list) {
   }
   for (const Json& item : list) {
     Reader in(item, "a shard of the wanted layout");
-    ShardPlacement placement{.shard = ShardId(in.Number32("shard")), .peers = {}, .reasons = {}};
+    ShardPlacement placement{
+        .shard = ShardId(in.Number32("shard")), .peers = {}, .reasons = {}, .revision = 0};
     for (const Json& peer : in.Array("peers")) {
       if (!peer.is_number_unsigned()) {
         return Error(ErrorCode::kInvalidArgument, "a peer of the wanted layout is no number");

@@ -81,6 +81,10 @@ class Planner {
     std::vector<CollectionPlan> plans = {plan};
     placer_.Place(plans, /*stay=*/true);
     if (!findings_.problems.empty()) return findings_.Refusal("cannot go on: ");
+    for (ShardPlacement& placement : plans.front().shards) {
+      const auto before = std::ranges::find(plan.shards, placement.shard, &ShardPlacement::shard);
+      placement.revision = before->revision + (placement.peers == before->peers ? 0 : 1);
+    }
     RevisedPlan revised{.collection = std::move(plans.front()),
                         .lost = {},
                         .given_up = std::move(findings_.given_up),

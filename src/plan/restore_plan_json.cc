@@ -83,7 +83,8 @@ Json CollectionPlanJson(const CollectionPlan& plan) {
     for (const PlaceReason reason : placement.reasons) reasons.push_back(PlaceReasonName(reason));
     shards.push_back({{"shard", placement.shard.value()},
                       {"peers", std::move(peers)},
-                      {"reasons", std::move(reasons)}});
+                      {"reasons", std::move(reasons)},
+                      {"revision", placement.revision}});
   }
   return {{"source", plan.source},
           {"record", plan.record},
@@ -114,8 +115,10 @@ Result<CollectionPlan> CollectionPlanFrom(const Json& document) {
   }
   for (const Json& item : in.Array("shards")) {
     Reader shard(item, "a shard placement");
-    ShardPlacement placement{.shard = ShardId(shard.Number32("shard")), .peers = {}, .reasons = {}};
+    ShardPlacement placement{
+        .shard = ShardId(shard.Number32("shard")), .peers = {}, .reasons = {}, .revision = 0};
     HF_TRY(placement.peers, PeersFrom(shard.Array("peers")));
+    if (shard.Has("revision")) placement.revision = shard.Number32("revision");
     if (shard.Has("reasons")) {
       for (const Json& reason : shard.Array("reasons")) {
         HF_TRY(const PlaceReason read, ReasonFrom(reason));

@@ -456,6 +456,24 @@ Result<Config> LoadConfig(const std::optional<std::string>& path, const Environm
   return config;
 }
 
+std::map<std::string, std::vector<std::string>> ConfigurationKeys() {
+  Config config;
+  ClusterConfig cluster;
+  RepositoryConfig repository;
+  PeerLimits peer;
+  std::map<std::string, std::vector<std::string>> sections;
+  const auto add = [&](const char* section, const Keys& keys) {
+    for (const auto& [key, setter] : keys) sections[section].push_back(key);
+  };
+  add("[cluster.NAME]", ClusterKeys(cluster));
+  add("[cluster.NAME.peer.\"ID\"]", PeerKeys(peer));
+  add("[repository.NAME]", RepositoryKeys(repository));
+  add("[catalog]", CatalogKeys(config.catalog));
+  add("[backup]", BackupKeys(config.backup));
+  add("[restore]", RestoreKeys(config.restore));
+  return sections;
+}
+
 Environment ProcessEnvironment() {
   Environment all;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {

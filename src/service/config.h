@@ -101,6 +101,9 @@ Result<Config> LoadConfig(const std::optional<std::string>& path, const Environm
 Result<Config> ParseConfig(std::string_view text, const std::string& where,
                            const Environment& environment);
 
+/// Every section with its keys: what docs/configuration.md has to explain.
+std::map<std::string, std::vector<std::string>> ConfigurationKeys();
+
 /// The environment of this process.
 Environment ProcessEnvironment();
 

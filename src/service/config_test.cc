@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
+#include "testing/paths.h"
+
 namespace holdfast {
 namespace {
 
@@ -92,6 +96,40 @@ TEST(ConfigTest, AWrongTypeSaysWhatIsWanted) {
   const auto config = ParseConfig("[cluster.p]\nurls = \"http://a\"\n", "f", {});
   ASSERT_FALSE(config.ok());
   EXPECT_THAT(config.error().message(), HasSubstr("list of texts"));
+}
+
+TEST(ConfigTest, PeersHaveSectionsOfTheirOwn) {
+  const auto config = ParseConfig(
+      "[cluster.p]\nurls = [\"http://a\"]\n[cluster.p.peer.\"17\"]\nzone = \"a\"\n"
+      "disk_free = \"20GiB\"\ndraining = true\n[restore]\nfirst = [\"orders\", \"doc*\"]\n",
+      "f", {});
+  ASSERT_TRUE(config.ok()) << config.error().ToString();
+  const PeerLimits& peer = config->clusters.at("p").peers.at(PeerId(17));
+  EXPECT_EQ(peer.zone, "a");
+  EXPECT_EQ(peer.disk_free, 20 * kGiB);
+  EXPECT_FALSE(peer.memory_free.has_value());
+  EXPECT_TRUE(peer.draining);
+  EXPECT_EQ(config->restore.first.size(), 2U);
+  for (const char* bad : {"[cluster.p.peer.x]\nzone = \"a\"\n", "[cluster.p.peer.\"1\"]\nzon = 1\n",
+                          "[cluster.p]\npeer = 1\n"}) {
+    EXPECT_FALSE(ParseConfig(bad, "f", {}).ok()) << bad;
+  }
+}
+
+TEST(ConfigTest, EveryKeyIsExplained) {
+  std::ifstream file(testing::SourceDir() / "docs" / "configuration.md");
+  std::map<std::string, std::string> explained;
+  std::string section;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("#")) section = line.substr(line.find_first_not_of("# "));
+    explained[section] += line + "\n";
+  }
+  for (const auto& [name, keys] : ConfigurationKeys()) {
+    for (const std::string& key : keys) {
+      if (key == "peer") continue;  // A section of its own.
+      EXPECT_THAT(explained[name], HasSubstr("`" + key + "`")) << name;
+    }
+  }
 }
 
 }  // namespace
