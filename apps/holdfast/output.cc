@@ -140,6 +140,8 @@ void Output::OnStarted(const JobId& id, std::uint32_t attempt) {
     job_ = id.value();
   }
   Event({{"event", "started"}, {"job", id.value()}, {"attempt", attempt}});
+  // Whoever wants to resume it needs to know it.
+  if (!json_) Note("job " + id.value() + (attempt > 1 ? ", taken up again" : ""));
 }
 
 void Output::OnStep(std::string_view key, const Status& status, bool skipped) {

@@ -48,16 +48,23 @@ std::optional<ProcessView> Look(const std::string& process) {
   return ProcessView{.state = fields[kStateField].front(), .start = fields[kStartField]};
 }
 
-/// Everything but the process itself: only within one scope can processes be told apart.
-std::string Scope() {
+/// The number of one of this process's namespaces; empty when it cannot be had.
+std::string Namespace(const char* kind) {
   std::error_code failed;
-  const std::string space = fs::read_symlink("/proc/self/ns/pid", failed).string();
-  const std::string boot = FirstLine("/proc/sys/kernel/random/boot_id");
+  const std::string link = fs::read_symlink(fs::path("/proc/self/ns") / kind, failed).string();
   std::string digits;
-  std::ranges::copy_if(space, std::back_inserter(digits),
+  std::ranges::copy_if(link, std::back_inserter(digits),
                        [](char c) { return c >= '0' && c <= '9'; });
-  if (failed || boot.empty() || digits.empty()) return {};
-  return fmt::format("{}/{}/{}", boot, digits, ::geteuid());
+  return digits;
+}
+
+/// Everything but the process itself: only within one scope can processes be told apart. A time
+/// namespace shifts the starts that are read (time_namespaces(7)); older kernels have none.
+std::string Scope() {
+  const std::string boot = FirstLine("/proc/sys/kernel/random/boot_id");
+  const std::string processes = Namespace("pid");
+  if (boot.empty() || processes.empty()) return {};
+  return fmt::format("{}/{}.{}/{}", boot, processes, Namespace("time"), ::geteuid());
 }
 
 std::vector<std::string_view> Split(std::string_view text) {

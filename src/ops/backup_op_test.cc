@@ -148,6 +148,24 @@ TEST(BackupOpTest, DeletesDuringAnOptimizationAreNotLost) {
   EXPECT_FALSE(world.engine.Payload("docs", "5").has_value());
 }
 
+TEST(BackupOpTest, ASuspectPeerThatFailsToStoreItsSnapshotIsReplacedByAnother) {
+  OpsWorld world;
+  world.engine.AddCollection("docs", Shards(1, 2));
+  world.engine.Fill("docs", 0, 100);
+  for (const Replica& replica : world.engine.ReadCollection({}, "docs")->shards[0].replicas) {
+    world.engine.StartOptimization(On(replica.peer.value(), "docs", 0));
+  }
+  for (int id = 0; id < 10; ++id) world.engine.Delete("docs", std::to_string(id));
+  CallFault dies;
+  dies.call = EngineCall::kCreateSnapshot;
+  dies.error = Error(ErrorCode::kAborted, "the connection was closed without an answer");
+  world.engine.Add(dies);
+  const auto outcome = world.Backup();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->manifest.points, 90U);
+  EXPECT_EQ(world.engine.unused_faults(), 0);
+}
+
 TEST(BackupOpTest, InStreamModeLostDeletesBecomeTombstones) {
   OpsWorld world;
   world.engine.AddCollection("docs", Shards(1, 1));

@@ -260,16 +260,21 @@ class ShardCapture {
 
   /// Every replica is suspect, or a stream outgrew its room.
   Result<CapturedShard> Resolve(bool want_staged) {
-    if (settings_.mode == ModeChoice::kStream) return Stream(suspects_.front(), true);
-    auto staged = suspects_.empty() && want_staged ? StageAny() : StageCollection(Preferred());
-    if (staged.ok() || staged.error().code() == ErrorCode::kCancelled || suspects_.empty()) {
-      return staged;
+    if (suspects_.empty() && want_staged) return StageAny();
+    const std::vector<PeerId> suspects = suspects_;
+    for (const bool by_stream : {false, true}) {
+      if (!by_stream && settings_.mode == ModeChoice::kStream) continue;
+      // One of them may die while it stores its snapshot.
+      for (const PeerId peer : suspects) {
+        auto taken = by_stream ? Stream(peer, true) : StageCollection(peer);
+        if (taken.ok()) return taken;
+        const Failure failure = Classify(std::move(taken).error());
+        Remember(peer, failure.error);
+        if (failure.next == Next::kGiveUp) return failure.error;
+      }
     }
-    Remember(Preferred(), staged.error());
-    return Stream(suspects_.front(), true);
+    return *last_;
   }
-
-  PeerId Preferred() const { return suspects_.empty() ? step_.sources.front() : suspects_.front(); }
 
   /// Staged, by shard when the replica is at rest and by collection when it is not.
   Result<CapturedShard> StageAny() {

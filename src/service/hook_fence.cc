@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <stop_token>
+#include <thread>
 #include <utility>
 
 #include "model/json.h"
@@ -27,29 +29,39 @@ constexpr Duration kThawPatience = std::chrono::seconds(30);
 constexpr int kThawTries = 5;
 constexpr Duration kThawPause = std::chrono::seconds(1);
 
+/// How often a wait that may be stopped looks whether it is.
+constexpr int kLookMs = 20;
+
 /// What the two processes say to each other, one line each.
+constexpr std::string_view kFreezeNow = "freeze";
+constexpr std::string_view kFrozen = "frozen";
 constexpr std::string_view kThawNow = "thaw";
 constexpr std::string_view kThawed = "thawed";
 constexpr std::string_view kThawedByLimit = "limit";
 
-/// The next line of `file` without its end; nothing at the end of input or after `limit`.
+/// The next line of `file` without its end; nothing at the end of input, after `until`, or when
+/// `stop` is requested.
 struct Line {
-  enum class Kind { kText, kEnd, kTimeout } kind;
+  enum class Kind { kText, kEnd, kTimeout, kStopped } kind;
   std::string text;
 };
 
-Line ReadLine(Clock& clock, int file, std::optional<MonotonicTime> until) {
+Line ReadLine(Clock& clock, int file, std::optional<MonotonicTime> until,
+              const std::stop_token& stop = {}) {
   std::string text;
   for (;;) {
+    if (stop.stop_requested()) return {Line::Kind::kStopped, text};
     int wait_ms = -1;
     if (until) {
       const Duration left = *until - clock.Monotonic();
       wait_ms = static_cast<int>(
           std::clamp<std::int64_t>(left / std::chrono::milliseconds(1), 0, 3'600'000));
     }
+    const bool look = stop.stop_possible() && (wait_ms < 0 || wait_ms > kLookMs);
     pollfd waiting{.fd = file, .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&waiting, 1, wait_ms);
+    const int ready = ::poll(&waiting, 1, look ? kLookMs : wait_ms);
     if (ready < 0 && errno == EINTR) continue;
+    if (ready == 0 && look) continue;
     if (ready == 0) return {Line::Kind::kTimeout, text};
     char c = 0;
     const ssize_t got = ::read(file, &c, 1);
@@ -61,7 +73,9 @@ Line ReadLine(Clock& clock, int file, std::optional<MonotonicTime> until) {
 }
 
 bool WriteLine(int file, std::string_view text) {
-  const std::string line = std::string(text) + "\n";
+  std::string line(text);
+  std::ranges::replace(line, '\n', ' ');
+  line += '\n';
   std::size_t done = 0;
   while (done < line.size()) {
     const ssize_t put = ::write(file, line.data() + done, line.size() - done);
@@ -70,6 +84,20 @@ bool WriteLine(int file, std::string_view text) {
     done += static_cast<std::size_t>(put);
   }
   return true;
+}
+
+/// Runs the freeze hook until it ends, the limit has passed, or the other process lets go of the
+/// pipe: then it is killed, so that it does not finish its work after the thaw.
+Status FreezeWhileWanted(Clock& clock, const std::string& freeze, MonotonicTime until) {
+  std::stop_source unwanted;
+  const std::jthread watching([&](const std::stop_token& over) {
+    // Nothing is ordered while the hook runs: what can be read is the end.
+    pollfd waiting{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+    while (!over.stop_requested()) {
+      if (::poll(&waiting, 1, kLookMs) > 0) return static_cast<void>(unwanted.request_stop());
+    }
+  });
+  return RunHook({.stop = unwanted.get_token(), .deadline = until}, clock, freeze);
 }
 
 Status ThawWithPatience(Clock& clock, const std::string& thaw) {
@@ -120,8 +148,10 @@ class HookFence::Watchdog {
       return Error(ErrorCode::kUnavailable,
                    std::string("start the thaw watchdog: ") + std::strerror(failed));
     }
-    const std::string spec = json::Dump(
-        {{"thaw", options.thaw}, {"limit_ms", options.limit / std::chrono::milliseconds(1)}});
+    const std::string spec =
+        json::Dump({{"freeze", options.freeze},
+                    {"thaw", options.thaw},
+                    {"limit_ms", options.limit / std::chrono::milliseconds(1)}});
     const Line ready = !WriteLine(orders[1], spec)
                            ? Line{Line::Kind::kEnd, ""}
                            : ReadLine(clock, answers[0], clock.Monotonic() + kThawPatience);
@@ -138,6 +168,15 @@ class HookFence::Watchdog {
   }
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
+
+  Status Freeze(const CallContext& call) {
+    const bool told = WriteLine(orders_, kFreezeNow);
+    const Line answer = ReadLine(clock_, answers_, call.deadline, call.stop);
+    if (answer.kind == Line::Kind::kText && answer.text == kFrozen && told) return {};
+    HF_RETURN_IF_ERROR(clock_.Check(call));
+    return Error(ErrorCode::kFailedPrecondition,
+                 answer.kind == Line::Kind::kText ? answer.text : "the watchdog has gone");
+  }
 
   Status Thaw() {
     const bool told = WriteLine(orders_, kThawNow);
@@ -176,7 +215,7 @@ Status HookFence::Freeze(const CallContext& call) {
   // A pipe whose reader has died must be an error to us, not a signal.
   ::signal(SIGPIPE, SIG_IGN);
   HF_TRY(watchdog_, Watchdog::Start(options_, clock_));
-  const Status frozen = RunHook(clock_.Within(call, options_.limit), clock_, options_.freeze);
+  const Status frozen = watchdog_->Freeze(call);
   if (frozen.ok()) return {};
   if (const Status thawed = Thaw(call); !thawed.ok()) {
     return frozen.error().While("freeze").While(thawed.error().message());
@@ -200,10 +239,16 @@ int RunWatchdog() {
   const auto document = json::Parse(spec.text, "the watchdog's order");
   if (spec.kind != Line::Kind::kText || !document.ok()) return 2;
   json::Reader in(*document, "the watchdog's order");
+  const std::string freeze = in.Text("freeze");
   const std::string thaw = in.Text("thaw");
   const auto limit = std::chrono::milliseconds(in.Signed("limit_ms"));
   if (!in.status().ok() || !WriteLine(STDOUT_FILENO, "ready")) return 2;
-  const Line order = ReadLine(clock, STDIN_FILENO, began + limit);
+  Line order = ReadLine(clock, STDIN_FILENO, began + limit);
+  if (order.kind == Line::Kind::kText && order.text == kFreezeNow) {
+    const Status frozen = FreezeWhileWanted(clock, freeze, began + limit);
+    WriteLine(STDOUT_FILENO, frozen.ok() ? kFrozen : frozen.error().message());
+    order = ReadLine(clock, STDIN_FILENO, began + limit);
+  }
   const Status thawed = ThawWithPatience(clock, thaw);
   if (!thawed.ok()) {
     WriteLine(STDOUT_FILENO, thawed.error().message());

@@ -28,9 +28,10 @@ struct HookFenceOptions {
 /// Hidden command of the program: RunWatchdog().
 inline constexpr const char* kWatchdogCommand = "__thaw-watchdog";
 
-/// Thaw runs in one place only: the watchdog. It is started before the freeze hook runs, in a
-/// session of its own so that Ctrl-C does not reach it, and thaws when told to, when the limit has
-/// passed, or when its pipe to this process closes (also after kill -9).
+/// Both hooks run in one place only: the watchdog, in a session of its own so that Ctrl-C does not
+/// reach it. It freezes when told to; it thaws when told to, when the limit has passed, or when its
+/// pipe to this process closes (also after kill -9). A freeze hook that is under way then is killed
+/// first: never does a freeze end after the thaw.
 class HookFence final : public Fence {
  public:
   HookFence(HookFenceOptions options, Clock& clock);

@@ -84,6 +84,21 @@ def test_a_restore_that_died_twice_is_resumed_a_third_time(program, client, want
     assert ended.status == 1 and "has ended" in ended.result["error"]["message"]
 
 
+def test_a_new_restore_tells_of_the_one_that_was_interrupted(program, client, wanted):
+    job = small.job_of(small.kill_at_step(program.start(*RESTORE), "create/copy"))
+    other = program.done("restore", "latest", "--as", "docs=other", "--json")
+    warnings = [event["message"] for event in other.events if event["event"] == "warning"]
+    assert any(f"--resume {job}" in text for text in warnings), warnings
+    small.check_copy(client, "other", wanted)
+    small.drop(client, "other")
+    program.done("restore", "--resume", job)
+    small.check_copy(client, "copy", wanted)
+    small.drop(client, "copy")
+    quiet = program.done(*RESTORE).events
+    assert not [event for event in quiet if event["event"] == "warning"]
+    small.drop(client, "copy")
+
+
 def test_a_job_that_is_no_restore_is_refused(program, client):
     refused = program.run("restore", "--resume", "20260101T000000Z-0000000000000000", "--json")
     assert refused.status == 1 and refused.result["error"]["code"] == "not_found"
@@ -142,7 +157,7 @@ def test_in_place_is_refused_while_the_collection_takes_writes(program, client):
     assert len(program.groups()) == groups, "refused before anything was done"
 
 
-@pytest.mark.parametrize("step", ["safety", "create/docs", "send/docs/0", "send/docs/1"])
+@pytest.mark.parametrize("step", ["replace/docs", "create/docs", "send/docs/0", "send/docs/1"])
 def test_in_place_that_dies_is_resumed_and_makes_one_safety_backup(program, client, step):
     group = program.groups()[0]["group"]
     wanted = golden.points(client, small.NAME)

@@ -88,6 +88,24 @@ def test_a_restore_that_is_asked_to_stop(program, client, how):
     small.drop(client, "copy")
 
 
+def test_a_freeze_that_is_under_way_when_the_backup_is_killed_is_undone(program, frozen, tmp_path):
+    """The hook must not finish its work after the thaw."""
+    begun = tmp_path / "begun"
+    text = program.config.read_text()
+    slow = f"touch {begun}; sleep 0.7; touch {frozen}"
+    program.config.write_text(text.replace(f"touch {frozen}; sleep 0.2", slow))
+    running = program.start("backup")
+    until = time.monotonic() + 60
+    while not begun.exists() and time.monotonic() < until:
+        time.sleep(0.005)
+    assert begun.exists()
+    running.kill()
+    running.communicate()
+    time.sleep(2)
+    assert not frozen.exists(), "the writers were frozen after they had been released"
+    assert program.done("backup", "--json").result["consistency"] == "fenced"
+
+
 def test_a_second_signal_ends_it_at_once_and_the_writers_are_released(program, frozen):
     running = program.start("backup")
     until = time.monotonic() + 60

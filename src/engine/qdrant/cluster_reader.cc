@@ -374,10 +374,15 @@ Result<ReplicaHealth> QdrantClusterReader::HealthFrom(const CallContext& call, c
     health.optimizations_running = *shard.optimizations_running;
     return health;
   }
-  // Without a log: those of the whole collection, which are more rather than fewer.
-  HF_TRY(const Json result,
-         api_.Get(call, CollectionUrl(url, replica.collection) / "optimizations"));
-  health.optimizations_running = static_cast<std::uint32_t>(Member(result, "running").size());
+  // Without a log: those of the whole collection, which are more rather than fewer. The server asks
+  // all peers for them and fails while a replica is on a dead one that no write has found out: then
+  // it is not proven that nothing runs here.
+  const Result<Json> result =
+      api_.Get(call, CollectionUrl(url, replica.collection) / "optimizations");
+  if (!result.ok() && result.error().code() != ErrorCode::kUnavailable) return result.error();
+  HF_RETURN_IF_ERROR(api_.clock().Check(call));
+  health.optimizations_running =
+      result.ok() ? static_cast<std::uint32_t>(Member(*result, "running").size()) : 1;
   return health;
 }
 

@@ -16,8 +16,8 @@ using json::Json;
 // Ids of one delete: well below the 32 MiB that a body may have (reference 0.1).
 constexpr std::size_t kDeletesAtOnce = 1000;
 constexpr Duration kPoll = std::chrono::milliseconds(50);
-// What consensus may take to agree on new shards among the peers that answer.
-constexpr Duration kCreationWithDeadPeer = std::chrono::seconds(10);
+// `?timeout=` of a creation that the server would wait for in vain. What became of it is looked at.
+constexpr Duration kCreationWithDeadPeer = std::chrono::seconds(3);
 constexpr Duration kSendSilence = std::chrono::seconds(60);
 // What a node takes at least to hash what it was sent, before it says that it recovers.
 constexpr Duration kHashTimeMin = std::chrono::minutes(2);
@@ -114,11 +114,17 @@ Result<bool> QdrantClusterWriter::IsReady(const CallContext& call, const Url& ur
   });
 }
 
-Result<std::optional<Duration>> QdrantClusterWriter::CreationBound(const CallContext& call) {
+Result<bool> QdrantClusterWriter::MakeShards(const CallContext& call, const Url& url,
+                                             const Json& body, const std::string& doing) {
   HF_TRY(const LocatedCluster cluster, directory_.Located(call));
   const bool all_answer = std::ranges::all_of(
       cluster.peers, [](const LocatedPeer& peer) { return peer.url.has_value(); });
-  return all_answer ? std::optional<Duration>() : kCreationWithDeadPeer;
+  const Result<Json> made = Change(call, HttpMethod::kPut, url, body, doing,
+                                   all_answer ? std::optional<Duration>() : kCreationWithDeadPeer);
+  const bool unknown =
+      !all_answer && !made.ok() && made.error().code() == ErrorCode::kDeadlineExceeded;
+  if (!made.ok() && !unknown) return made.error();
+  return all_answer;
 }
 
 Result<bool> QdrantClusterWriter::HasKey(const CallContext& call, const Url& url,
@@ -146,10 +152,9 @@ Status QdrantClusterWriter::CreateCollection(const CallContext& call, const std:
   if (targets.contains(name)) {
     return Error(ErrorCode::kAlreadyExists, doing + ": there is an alias of this name");
   }
-  HF_TRY(const std::optional<Duration> bound, CreationBound(call));
-  HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPut, CollectionUrl(url, name), body, doing, bound));
+  HF_TRY(const bool waited, MakeShards(call, CollectionUrl(url, name), body, doing));
   HF_RETURN_IF_ERROR(WaitEverywhere(call, doing, [&](const CallContext& inner, const Url& peer) {
-    return bound ? IsReady(inner, peer, name) : Exists(inner, peer, name);
+    return waited ? Exists(inner, peer, name) : IsReady(inner, peer, name);
   }));
   return DisableForeignQuantization(call, name, body);
 }
@@ -198,12 +203,14 @@ Status QdrantClusterWriter::CreateShardKey(const CallContext& call, const std::s
     for (const PeerId peer : spec.placement) placement.push_back(peer.value());
     body["placement"] = std::move(placement);
   }
-  HF_TRY(const std::optional<Duration> bound, CreationBound(call));
-  HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPut, CollectionUrl(url, collection) / "shards", body,
-                            doing, bound));
-  return WaitEverywhere(call, doing, [&](const CallContext& inner, const Url& peer) {
-    return HasKey(inner, peer, collection, spec.key);
-  });
+  HF_TRY(const bool waited,
+         MakeShards(call, CollectionUrl(url, collection) / "shards", body, doing));
+  return WaitEverywhere(call, doing,
+                        [&](const CallContext& inner, const Url& peer) -> Result<bool> {
+                          HF_TRY(const bool seen, HasKey(inner, peer, collection, spec.key));
+                          if (!seen || waited) return seen;
+                          return IsReady(inner, peer, collection);
+                        });
 }
 
 Status QdrantClusterWriter::DropShardKey(const CallContext& call, const std::string& collection,

@@ -59,8 +59,10 @@ class QdrantClusterWriter {
                             std::optional<Duration> at_most = std::nullopt);
   Status DisableForeignQuantization(const CallContext& call, const std::string& name,
                                     const json::Json& body);
-  /// Bound of the `?timeout=` of a call that makes shards; absent while all peers answer.
-  Result<std::optional<Duration>> CreationBound(const CallContext& call);
+  /// PUT of what makes shards. False when a peer is dead, so that the server was not given the time
+  /// to wait for all replicas: whether it was made at all and is ready must be looked at.
+  Result<bool> MakeShards(const CallContext& call, const Url& url, const json::Json& body,
+                          const std::string& doing);
   /// Polls the peers that answer until each has `seen` it. kDeadlineExceeded naming one that has
   /// not within the change timeout.
   Status WaitEverywhere(const CallContext& call, const std::string& what, const Seen& seen);

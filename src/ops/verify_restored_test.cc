@@ -1,0 +1,93 @@
+#include "ops/verify_restored.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ops/test_world.h"
+
+namespace holdfast {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+/// A collection of two shards, compared with a group of itself.
+class VerifyRestoredTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    testing::ScriptedCollection config;
+    config.shards = 2;
+    world_.engine.AddCollection("docs", config);
+    world_.engine.Fill("docs", 0, 200);
+    const auto backup = world_.Backup();
+    ASSERT_TRUE(backup.ok()) << backup.error().ToString();
+    const auto envelope = world_.repository->ReadManifest({}, backup->manifest.id);
+    ASSERT_TRUE(envelope.ok());
+    const auto text = world_.repository->ReadCollection({}, *envelope, 0);
+    ASSERT_TRUE(text.ok());
+    auto record = RecordFromJson(*text);
+    ASSERT_TRUE(record.ok());
+    record_ = *std::move(record);
+    plan_.source = plan_.target = "docs";
+    for (const ShardImage& image : record_.shards) {
+      plan_.shards.push_back({.shard = image.shard, .peers = {image.peer}});
+    }
+  }
+
+  Result<VerifiedCollection> Compare() {
+    return VerifyRestored({}, world_.engine, world_.clock,
+                          {.record = record_, .plan = plan_, .buried = {}});
+  }
+
+  OpsWorld world_;
+  CollectionRecord record_;
+  CollectionPlan plan_;
+};
+
+TEST_F(VerifyRestoredTest, TheCollectionItselfIsWhatTheGroupHolds) {
+  const auto same = Compare();
+  ASSERT_TRUE(same.ok()) << same.error().ToString();
+  EXPECT_EQ(same->points, 200U);
+  EXPECT_THAT(same->warnings, SizeIs(0));
+}
+
+TEST_F(VerifyRestoredTest, AWitnessThatDiffersIsDamageWhereNobodyWroteAndElseADoubt) {
+  ASSERT_GE(record_.samples.size(), 4U);
+  ASSERT_TRUE(record_.witnesses_proven);
+  record_.samples[0].point_json = R"({"id":0,"payload":{"other":1},"vector":[]})";
+  auto verified = Compare();
+  ASSERT_FALSE(verified.ok());
+  EXPECT_EQ(verified.error().code(), ErrorCode::kDataLoss);
+
+  record_.witnesses_proven = false;
+  verified = Compare();
+  ASSERT_TRUE(verified.ok()) << verified.error().ToString();
+  ASSERT_THAT(verified->warnings, SizeIs(1));
+  EXPECT_THAT(verified->warnings[0], HasSubstr("is not as it was"));
+
+  for (SampledPoint& sample : record_.samples) sample.point_json = "{}";
+  verified = Compare();
+  ASSERT_FALSE(verified.ok()) << "many differ: no writer did that";
+}
+
+TEST_F(VerifyRestoredTest, CountsOfOtherInstantsDoNotMeasureButAnEmptyShardShows) {
+  for (ShardImage& image : record_.shards) {
+    image.points_min += 3;
+    image.points_max += 3;
+    image.ring_points_min += 3;
+    image.ring_points_max += 3;
+  }
+  EXPECT_FALSE(Compare().ok());
+  for (ShardImage& image : record_.shards) image.counts_known = false;
+  const auto verified = Compare();
+  EXPECT_TRUE(verified.ok()) << verified.error().ToString();
+  record_.samples.clear();
+  record_.queries.clear();
+  for (const std::string& id : world_.engine.Ids("docs")) world_.engine.Delete("docs", id);
+  const auto empty = Compare();
+  ASSERT_FALSE(empty.ok());
+  EXPECT_THAT(empty.error().message(), HasSubstr("is empty"));
+}
+
+}  // namespace
+}  // namespace holdfast
