@@ -226,7 +226,7 @@ Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
   }
   options.request.limits = cluster.peers;
   options.request.first = parts_->config().restore.first;
-  options.request.receives_at_once = options.shards_at_once;
+  options.request.receives_at_once = static_cast<std::uint32_t>(options.shards_at_once);
   options.safety_backup = [this, &call](const std::vector<std::string>& names) {
     return SafetyBackup(call, names);
   };
