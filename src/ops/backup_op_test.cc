@@ -152,7 +152,9 @@ TEST(BackupOpTest, ASuspectPeerThatFailsToStoreItsSnapshotIsReplacedByAnother) {
   OpsWorld world;
   world.engine.AddCollection("docs", Shards(1, 2));
   world.engine.Fill("docs", 0, 100);
-  for (const Replica& replica : world.engine.ReadCollection({}, "docs")->shards[0].replicas) {
+  const auto docs = world.engine.ReadCollection({}, "docs");
+  ASSERT_TRUE(docs.ok());
+  for (const Replica& replica : docs->shards[0].replicas) {
     world.engine.StartOptimization(On(replica.peer.value(), "docs", 0));
   }
   for (int id = 0; id < 10; ++id) world.engine.Delete("docs", std::to_string(id));

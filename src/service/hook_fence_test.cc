@@ -102,13 +102,13 @@ TEST(ScriptTest, AHookThatHangsIsKilledWithItsChildren) {
 
 class HookFenceTest : public ::testing::Test {
  protected:
-  /// A fence whose watchdog says `answer` when it is told to thaw.
-  HookFence MakeFence(const std::string& freeze, const std::string& answer) {
+  /// A fence whose watchdog gives these answers when it is told to freeze and to thaw.
+  HookFence MakeFence(const std::string& frozen, const std::string& thawed) {
     const std::string program = (folder_.path() / "watchdog").string();
-    std::ofstream(program) << "#!/bin/sh\nread spec\necho ready\nread order\necho '" << answer
-                           << "'\n";
+    std::ofstream(program) << "#!/bin/sh\nread spec\necho ready\nread order\necho '" << frozen
+                           << "'\nread order\necho '" << thawed << "'\n";
     ::chmod(program.c_str(), 0700);
-    return HookFence({.freeze = freeze,
+    return HookFence({.freeze = "true",
                       .thaw = "true",
                       .limit = std::chrono::seconds(60),
                       .program = program,
@@ -120,13 +120,13 @@ class HookFenceTest : public ::testing::Test {
 };
 
 TEST_F(HookFenceTest, AFreezeAndAThaw) {
-  HookFence fence = MakeFence("true", "thawed");
+  HookFence fence = MakeFence("frozen", "thawed");
   EXPECT_TRUE(fence.Freeze({}).ok());
   EXPECT_TRUE(fence.Thaw({}).ok());
 }
 
 TEST_F(HookFenceTest, AThawThatFailsSaysThatWritersMayBeFrozenStill) {
-  HookFence fence = MakeFence("true", "no such host");
+  HookFence fence = MakeFence("frozen", "no such host");
   ASSERT_TRUE(fence.Freeze({}).ok());
   const Status thawed = fence.Thaw({});
   ASSERT_FALSE(thawed.ok());
@@ -137,7 +137,7 @@ TEST_F(HookFenceTest, AThawThatFailsSaysThatWritersMayBeFrozenStill) {
 }
 
 TEST_F(HookFenceTest, AFailedFreezeWhoseThawFailsTooSaysBoth) {
-  HookFence fence = MakeFence("exit 3", "no such host");
+  HookFence fence = MakeFence("the hook ended with status 3", "no such host");
   const Status frozen = fence.Freeze({});
   ASSERT_FALSE(frozen.ok());
   EXPECT_THAT(frozen.error().message(), HasSubstr("status 3"));
@@ -145,7 +145,7 @@ TEST_F(HookFenceTest, AFailedFreezeWhoseThawFailsTooSaysBoth) {
 }
 
 TEST_F(HookFenceTest, AFailedFreezeIsThawed) {
-  HookFence fence = MakeFence("exit 3", "thawed");
+  HookFence fence = MakeFence("the hook ended with status 3", "thawed");
   const Status frozen = fence.Freeze({});
   ASSERT_FALSE(frozen.ok());
   EXPECT_THAT(frozen.error().hint(), HasSubstr("thaw hook was run"));
