@@ -94,9 +94,11 @@ Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
   outcome.group = options_.group;
   context.progress().BeginPhase("send");
   for (const CollectionPlan& plan : plan_.collections) {
+    const auto& images = records_.at(plan.source).shards;
     for (const ShardPlacement& placement : plan.shards) {
+      const auto image = std::ranges::find(images, placement.shard, &ShardImage::shard);
       for (const PeerId peer : placement.peers) {
-        context.progress().Expect(std::to_string(peer.value()), 0, 1);
+        context.progress().Expect(std::to_string(peer.value()), image->tar_bytes, 1);
       }
     }
   }

@@ -194,8 +194,8 @@ void RestorePlacer::CheckConsolidation(const CollectionRecord& record, const Col
   for (std::string& reason : reasons) {
     if (request_.allow_consolidation) {
       findings_.given_up.push_back(reason +
-                                   "; to undo it when peers are back: `holdfast rebalance " +
-                                   "--collections " + plan.target + "`");
+                                   "; to undo it when peers are back, replicate and move its "
+                                   "shards with the server's own calls, or restore it again");
     } else {
       findings_.Problem(std::move(reason), "add peers, or pass --allow-consolidation to accept it");
     }

@@ -472,8 +472,9 @@ TEST(RestorePlanTest, ConsolidationNeedsPermissionAndSaysHowToUndoIt) {
   const auto plan = world.Plan();
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->collections[0].replication_factor, 1U);
-  EXPECT_THAT(plan->given_up, ElementsAre(AllOf(HasSubstr("1 of 2 replicas"), HasSubstr("rebal")),
-                                          HasSubstr("share one peer")));
+  EXPECT_THAT(plan->given_up,
+              ElementsAre(AllOf(HasSubstr("1 of 2 replicas"), HasSubstr("to undo it")),
+                          HasSubstr("share one peer")));
 }
 
 TEST(RestorePlanTest, WhatWasOnOnePeerMayBeOnOnePeerAgain) {

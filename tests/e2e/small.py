@@ -33,11 +33,11 @@ def fill(client: Client, writing: int = 0) -> None:
     client.call("PUT", f"/collections/{NAME}/points?wait=true", {"points": points})
 
 
-def make(client: Client, replicas: int = 1) -> None:
+def make(client: Client, replicas: int = 1, shards: int = SHARDS) -> None:
     """The collection, filled."""
     body = {
         "vectors": {"size": 32, "distance": "Dot"},
-        "shard_number": SHARDS,
+        "shard_number": shards,
         "replication_factor": replicas,
     }
     client.call("PUT", f"/collections/{NAME}?timeout=60", body)
