@@ -20,6 +20,7 @@ namespace holdfast {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// Bit masks of /proc/<pid>/status by name (proc(5)): bit 0 is signal 1.
 std::map<std::string, std::uint64_t> Masks(const std::filesystem::path& status) {
@@ -66,11 +67,12 @@ TEST(ScriptTest, AHookHasNeitherOurSignalsNorOurFiles) {
   std::array<int, 2> open_pipe{};
   ASSERT_EQ(::pipe(open_pipe.data()), 0);
   const std::string seen = (folder.path() / "status").string();
-  const Status ran =
-      RunScript({}, SystemClock(),
-                "[ ! -e /proc/self/fd/" + std::to_string(open_pipe[0]) + " ] || exit 7\n" +
-                    "[ ! -e /proc/self/fd/" + std::to_string(open_pipe[1]) + " ] || exit 8\n" +
-                    "cat /proc/$$/status > '" + seen + "'");
+  const Status ran = RunScript(
+      {}, SystemClock(),
+      "[ ! -e /proc/self/fd/" + std::to_string(open_pipe[0]) + " ] || exit 7\n" +
+          "[ ! -e /proc/self/fd/" + std::to_string(open_pipe[1]) + " ] || exit 8\n" +
+          // Without a child: some shells block all signals while they start one.
+          "while read -r line; do echo \"$line\"; done < /proc/$$/status > '" + seen + "'");
   ::close(open_pipe[0]);
   ::close(open_pipe[1]);
   ASSERT_TRUE(ran.ok()) << ran.error().ToString();
@@ -149,6 +151,17 @@ TEST_F(HookFenceTest, AFailedFreezeIsThawed) {
   const Status frozen = fence.Freeze({});
   ASSERT_FALSE(frozen.ok());
   EXPECT_THAT(frozen.error().hint(), HasSubstr("thaw hook was run"));
+}
+
+TEST(HookTest, TheAddressOfAHookIsItsOwnKeyAndIsNotTold) {
+  // Port 1 answers nobody.
+  for (const std::string hook : {"http://127.0.0.1:1/hooks/T0K3N", "http://127.0.0.1:1/?k=T0K3N",
+                                 "https://bad host/T0K3N"}) {
+    const Status answer = RunHook({}, SystemClock(), hook);
+    ASSERT_FALSE(answer.ok());
+    EXPECT_THAT(answer.error().ToString(), Not(HasSubstr("T0K3N")));
+    EXPECT_THAT(answer.error().message(), HasSubstr("hook"));
+  }
 }
 
 }  // namespace

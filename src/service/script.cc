@@ -57,6 +57,19 @@ Result<pid_t> Spawn(int input) {
   return Error(ErrorCode::kUnavailable, std::string("start /bin/sh: ") + std::strerror(failed));
 }
 
+/// The address of a hook is often its own key, so no more than the host is told of it.
+Error WithoutPath(const Error& error, const HttpRequest& request) {
+  std::string message = error.message();
+  const std::string whole = request.url.ToString();
+  for (const std::string& part : {request.Describe(), whole, request.url.path()}) {
+    if (part.empty() || part == "/") continue;
+    for (std::size_t at = 0; (at = message.find(part)) != std::string::npos;) {
+      message.replace(at, part.size(), "the hook at " + request.url.host());
+    }
+  }
+  return Error(error.code(), std::move(message), error.hint());
+}
+
 }  // namespace
 
 void GiveNothingOfOurs(posix_spawn_file_actions_t& actions, posix_spawnattr_t& attributes,
@@ -102,14 +115,16 @@ Status RunHook(const CallContext& call, Clock& clock, const std::string& hook) {
     return RunScript(call, clock, hook);
   }
   HF_TRY(const auto client, HttpClient::Create(clock, {}));
-  HF_TRY(Url url, Url::Parse(hook));
+  auto url = Url::Parse(hook);
+  if (!url.ok()) return Error(ErrorCode::kConfiguration, "the address of the hook is no URL");
   HttpRequest request;
   request.method = HttpMethod::kPost;
-  request.url = std::move(url);
-  HF_TRY(const HttpResponse response, client->Send(call, request));
-  if (response.status >= 200 && response.status < 300) return {};
+  request.url = *std::move(url);
+  const Result<HttpResponse> response = client->Send(call, request);
+  if (!response.ok()) return WithoutPath(response.error(), request);
+  if (response->status >= 200 && response->status < 300) return {};
   return Error(ErrorCode::kFailedPrecondition,
-               "the hook answered with status " + std::to_string(response.status));
+               "the hook answered with status " + std::to_string(response->status));
 }
 
 }  // namespace holdfast
