@@ -135,7 +135,10 @@ Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
         auto verified = BuildAndVerify(context, plan, record);
         for (int i = 0; i < kRevisionsMax && !verified.ok() && parts_.clock.Check(call).ok(); ++i) {
           auto revised = Revise(context, plan);
-          if (!revised.ok()) verified = std::move(revised).error();
+          // What the peers that are left cannot take says more than the call that failed.
+          if (!revised.ok() && revised.error().code() == ErrorCode::kFailedPrecondition) {
+            verified = std::move(revised).error();
+          }
           if (!revised.ok() || !*revised) break;
           verified = BuildAndVerify(context, plan, record);
         }
