@@ -42,7 +42,5 @@ struct VerifiedCollection {
 Result<VerifiedCollection> VerifyRestored(const CallContext& call, Engine& engine, Clock& clock,
                                           const VerifyInput& input);
 inline constexpr std::size_t kDifferencesMax = 20;
-/// Of samples and queries that writers may have changed, one in so many may differ, at least one.
-inline constexpr std::size_t kDoubtsPart = 4;
 
 }  // namespace holdfast
