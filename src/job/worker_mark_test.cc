@@ -84,9 +84,14 @@ TEST(WorkerMark, ANumberWithANewOwnerIsGone) {
 TEST(WorkerMark, AHelperThatStillWorksForItKeepsItAlive) {
   Child child;
   const std::string mark = child.mark();
+  std::array<int, 2> silent{};
+  ASSERT_EQ(::pipe(silent.data()), 0);
   const pid_t helper = ::fork();
   if (helper == 0) {
-    ::execl("/bin/sh", "sh", "-c", "sleep 60; true", "watchdog", mark.c_str(), nullptr);
+    ::dup2(silent[0], STDIN_FILENO);
+    ::close(silent[1]);
+    // Waits in the shell itself: a child of it would have the mark too until it has called exec.
+    ::execl("/bin/sh", "sh", "-c", "read -r line", "watchdog", mark.c_str(), nullptr);
     ::_exit(127);
   }
   child.Kill();
@@ -99,6 +104,8 @@ TEST(WorkerMark, AHelperThatStillWorksForItKeepsItAlive) {
   EXPECT_TRUE(seen);
   ::kill(helper, SIGKILL);
   ::waitpid(helper, nullptr, 0);
+  ::close(silent[0]);
+  ::close(silent[1]);
   EXPECT_TRUE(IsProvenGone(child.owner()));
 }
 

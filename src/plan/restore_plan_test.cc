@@ -263,6 +263,11 @@ INSTANTIATE_TEST_SUITE_P(
                                  .aliases_then = {},
                                  .there = {},
                                  .as = "a/b",
+                                 .refusal = "is no collection name"},
+                      NamingCase{.what = "a name that is a folder above",
+                                 .aliases_then = {},
+                                 .there = {},
+                                 .as = "..",
                                  .refusal = "is no collection name"}));
 
 TEST(RestorePlanTest, AliasesThatAreNotSetAreSaid) {
