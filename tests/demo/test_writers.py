@@ -159,6 +159,14 @@ def test_the_check_finds_what_is_broken_in_a_restored_collection(client, data, n
         point = {"id": point_id, "vector": data.vectors[row], "payload": payload}
         client.call("PUT", f"{path}?wait=true", {"points": [point]})
 
+    def last_before_t1(point_id):
+        """The point and its last state, where that was over before T1 and never came again."""
+        history = told.histories[point_id]
+        last = max((k for k, state in enumerate(history.states()) if state is not None), default=-1)
+        if last < 0 or (last > 0 and not (history.steps[last - 1][0].acked or t1) < t1):
+            return None
+        return point_id, history.states()[last]
+
     checker = journal.Checker(told, t1, t2, lambda row, vectors: True)
     # A point that was deleted after the capture would be told as late when it is missing.
     there = [i for i in checker.must_answer() if None not in told.histories[i].states()]
@@ -173,8 +181,7 @@ def test_the_check_finds_what_is_broken_in_a_restored_collection(client, data, n
     assert kinds() == set()
 
     # A deleted point answers, as it was.
-    dead = next(i for i in gone if told.histories[i].states()[-2] is not None)
-    state = told.histories[dead].states()[-2]
+    dead, state = next(found for found in map(last_before_t1, gone) if found)
     put(dead, state["row"], state["payload"])
     assert kinds() == {journal.RETURNED}
     delete(dead)
