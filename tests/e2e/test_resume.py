@@ -7,7 +7,7 @@ import threading
 import golden
 import pytest
 import small
-from holdfast_sandbox.demo_client import Client, RestError
+from holdfast_sandbox.demo_client import Client, RestError, wait_for
 
 # What a restore of the small collection records, in this order; sends may come in any order.
 STEPS = ["create/copy", "send/copy/0", "send/copy/1", "collection/copy", "metadata"]
@@ -38,6 +38,14 @@ def wanted(program, client):
 def owner_is_lost(client):
     """The restore has metadata to write back."""
     client.call("DELETE", "/cluster/metadata/keys/owner")
+    # Each peer hears of it in its own time.
+    path = "/cluster/metadata/keys/owner"
+    wait_for(
+        "the key to be gone",
+        lambda: all(client.call("GET", path, url=url) is None for url in client.urls),
+        30,
+        0.05,
+    )
 
 
 RESTORE = ("restore", "latest", "--as", "docs=copy", "--json")

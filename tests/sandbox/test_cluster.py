@@ -323,11 +323,20 @@ def test_a_snapshot_whose_files_do_not_load_takes_the_old_data_and_heals_from_a_
     failed = sandbox.upload(node, "broken", 0, bytes(tar))
     assert failed.status == 500
     assert failed.message.startswith("Service internal error: Failed to load local shard")
-    wait_for("the healing", lambda: _all_active(sandbox, "broken"))
-    assert [
-        len(sandbox.shard_points("broken", 0, sandbox.peers().index(p)))
-        for p in sandbox.replicas("broken")[0]
-    ] == [200, 200]
+
+    def healed():
+        if not _all_active(sandbox, "broken"):
+            return False
+        try:
+            points = [
+                len(sandbox.shard_points("broken", 0, sandbox.peers().index(p)))
+                for p in sandbox.replicas("broken")[0]
+            ]
+        except AssertionError:  # A peer may show the old state a moment longer.
+            return False
+        return points == [200, 200]
+
+    wait_for("the healing", healed)
     sandbox.call(0, "DELETE", "/collections/broken")
 
 
