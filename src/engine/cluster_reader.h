@@ -44,6 +44,9 @@ class ClusterReader {
   /// The whole cluster as it is now. kUnavailable when no configured URL answers;
   /// kFailedPrecondition when a load balancer stands in front (one URL, changing peer ids).
   virtual Result<Topology> ReadTopology(const CallContext& call) = 0;
+  /// Fills in the sizes of the machines of `topology`'s peers, for plans that place data: one
+  /// request a peer. Good for an estimate only, so what cannot be read stays 0.
+  virtual void ReadSizes(const CallContext& /*call*/, Topology& /*topology*/) {}
   /// One collection's part of it, cheaper. kNotFound.
   virtual Result<Collection> ReadCollection(const CallContext& call, const std::string& name) = 0;
   /// From the replica's own peer. Optimizations count for the whole peer and collection.

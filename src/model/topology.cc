@@ -149,6 +149,8 @@ ReplicaState ReplicaStateFromName(std::string_view name) noexcept {
   return found == kStates.end() ? ReplicaState::kUnknown : found->first;
 }
 
+std::string FormatPeer(PeerId peer) { return "peer " + std::to_string(peer.value()); }
+
 std::string FormatShardKey(const ShardKey& key) {
   if (const auto* number = std::get_if<std::uint64_t>(&key)) return std::to_string(*number);
   return "\"" + std::get<std::string>(key) + "\"";

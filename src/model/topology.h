@@ -41,6 +41,9 @@ using ShardKey = std::variant<std::string, std::uint64_t>;
 /// "tenant-a" or 17, for people.
 std::string FormatShardKey(const ShardKey& key);
 
+/// "peer 17", for people.
+std::string FormatPeer(PeerId peer);
+
 struct Peer {
   PeerId id;
   /// The address peers use among themselves.
@@ -53,7 +56,7 @@ struct Peer {
   std::string version;
   /// Why it does not answer, for people.
   std::string trouble;
-  /// Size of its disk and memory in bytes as the server reports them; 0 when it does not.
+  /// Size of its disk and memory in bytes; 0 where nobody asked or the server does not tell.
   std::uint64_t disk_bytes = 0;
   std::uint64_t memory_bytes = 0;
 

@@ -113,7 +113,7 @@ Result<std::vector<std::string>> RemoveStagedLeftovers(const CallContext& call, 
         continue;
       }
       if (removed.error().code() == ErrorCode::kCancelled) return removed.error();
-      warnings.push_back("peer " + std::to_string(note.peer.value()) + ", '" + note.collection +
+      warnings.push_back(FormatPeer(note.peer) + ", '" + note.collection +
                          "': " + removed.error().message());
       unsettled.push_back(std::move(note));
     }

@@ -47,12 +47,19 @@ Status RestoreOp::ReadGroup(const CallContext& call, const Intent& intent) {
   return {};
 }
 
+/// The target with all that a plan looks at.
+Result<Topology> RestoreOp::ReadTarget(const CallContext& call) {
+  HF_TRY(Topology target, parts_.engine.ReadTopology(call));
+  parts_.engine.ReadSizes(call, target);
+  return target;
+}
+
 Result<RestorePreview> RestoreOp::Preview(const CallContext& call) {
   HF_TRY(const auto intent,
          Intent::Declare(call, parts_.repository,
                          {.purpose = "restore", .own = {}, .relies_on = {options_.group}}));
   HF_RETURN_IF_ERROR(ReadGroup(call, *intent));
-  HF_TRY(Topology target, parts_.engine.ReadTopology(call));
+  HF_TRY(Topology target, ReadTarget(call));
   HF_TRY(RestorePlan plan, PlanRestore(manifest_, records_, target, options_.request));
   auto differences = CompareThenAndNow(manifest_, records_, target, plan);
   return RestorePreview{.manifest = manifest_,
@@ -67,7 +74,7 @@ Status RestoreOp::Plan(StepContext& context) {
     HF_TRY(plan_, RestorePlanFromJson(context.plan_json()));
     return {};
   }
-  HF_TRY(const Topology target, parts_.engine.ReadTopology(context.call()));
+  HF_TRY(const Topology target, ReadTarget(context.call()));
   HF_TRY(plan_, PlanRestore(manifest_, records_, target, options_.request));
   std::vector<std::string> names;
   for (const CollectionPlan& plan : plan_.collections) names.push_back(plan.target);
@@ -184,7 +191,7 @@ Result<VerifiedCollection> RestoreOp::BuildAndVerify(StepContext& context,
 /// has changed, so that what failed is worth another try; what was sent to the peers that are left
 /// stays.
 Result<bool> RestoreOp::Revise(StepContext& context, CollectionPlan& plan) {
-  HF_TRY(const Topology target, parts_.engine.ReadTopology(context.call()));
+  HF_TRY(const Topology target, ReadTarget(context.call()));
   HF_TRY(auto revised, RevisePlan(manifest_, records_, target, options_.request, plan));
   if (!revised) return false;
   for (const std::string& lost : revised->lost) {

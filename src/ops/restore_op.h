@@ -95,6 +95,7 @@ class RestoreOp {
 
  private:
   Status ReadGroup(const CallContext& call, const Intent& intent);
+  Result<Topology> ReadTarget(const CallContext& call);
   Status Plan(StepContext& context);
   Status Replace(StepContext& context, const CollectionPlan& plan);
   /// Makes a call that may be made again after any error, until it succeeds or it is no use.

@@ -179,10 +179,10 @@ Status CheckVersions(const Topology& topology, const BackupRequest& request) {
   for (const Peer& peer : topology.peers) {
     if (!peer.answers || request.allow_old) continue;
     if (CompareVersions(peer.version, kOldestVersion) < 0) {
-      return Error(ErrorCode::kUnsupported,
-                   "peer " + std::to_string(peer.id.value()) + " runs version " + peer.version +
-                       ", older than " + kOldestVersion,
-                   "upgrade it, or pass --allow-old after a restore drill with that version");
+      return Error(
+          ErrorCode::kUnsupported,
+          FormatPeer(peer.id) + " runs version " + peer.version + ", older than " + kOldestVersion,
+          "upgrade it, or pass --allow-old after a restore drill with that version");
     }
   }
   return {};

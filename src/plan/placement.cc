@@ -34,6 +34,28 @@ std::string_view PlaceReasonName(PlaceReason reason) noexcept {
   return "least loaded";
 }
 
+PeerLimits LimitsOf(const std::map<PeerId, PeerLimits>& limits, PeerId peer) {
+  const auto told = limits.find(peer);
+  return told == limits.end() ? PeerLimits() : told->second;
+}
+
+PeerRoom RoomOf(const Peer& peer, const PeerLimits& limits, std::uint64_t held_bytes) {
+  PeerRoom room{.peer = peer.id,
+                .zone = limits.zone,
+                .free_bytes = limits.disk_free,
+                .estimated = false,
+                .held_bytes = held_bytes};
+  if (!room.free_bytes && peer.disk_bytes > 0) {
+    room.free_bytes = peer.disk_bytes - std::min(peer.disk_bytes, held_bytes);
+    room.estimated = true;
+  }
+  return room;
+}
+
+std::uint64_t ReplicaBytes(const Collection& collection) {
+  return collection.shards.empty() ? 0 : collection.bytes / collection.shards.size();
+}
+
 /// The objectives as a rank, smallest first.
 struct Placer::Choice {
   int overfill = 0;
@@ -168,12 +190,12 @@ void Placer::Put(Placed& placed, Slot slot) {
   state.sizes.insert(at, placed.shard.bytes);
 }
 
-void Placer::Take(Placed& placed, std::size_t slot) {
-  State& state = peers_[placed.slots[slot].peer];
+void Placer::Take(Placed& placed, std::size_t peer) {
+  State& state = peers_[peer];
   state.placed_bytes -= placed.shard.bytes;
   const auto at = std::ranges::lower_bound(state.sizes, placed.shard.bytes, std::greater<>());
   state.sizes.erase(at);
-  placed.slots.erase(placed.slots.begin() + static_cast<std::ptrdiff_t>(slot));
+  std::erase_if(placed.slots, [&](const Slot& slot) { return slot.peer == peer; });
 }
 
 /// Moves shards of earlier collections off `peer`, largest first, until `placed` fits there or
@@ -181,22 +203,21 @@ void Placer::Take(Placed& placed, std::size_t slot) {
 bool Placer::MakeRoom(const Placed& placed, std::size_t peer) {
   if (repairs_ == kRepairsMax) return false;
   ++repairs_;
-  std::vector<std::pair<std::size_t, std::size_t>> here;
-  for (std::size_t i = 0; i < placed_.size(); ++i) {
-    if (placed_[i].shard.bytes == 0) continue;
-    for (std::size_t slot = 0; slot < placed_[i].slots.size(); ++slot) {
-      if (placed_[i].slots[slot].peer == peer) here.emplace_back(i, slot);
+  std::vector<Placed*> here;
+  for (std::vector<Placed>& collection : placed_) {
+    for (Placed& other : collection) {
+      if (other.shard.bytes > 0 && Holds(other, peer)) here.push_back(&other);
     }
   }
   std::ranges::stable_sort(here, std::greater<>(),
-                           [&](const auto& at) { return placed_[at.first].shard.bytes; });
-  for (const auto& [i, slot] : here) {
+                           [](const Placed* other) { return other->shard.bytes; });
+  for (Placed* const at : here) {
     if (Overfill(peers_[peer], placed.shard.bytes) == kFits) return true;
-    Placed& other = placed_[i];
+    Placed& other = *at;
     for (std::size_t to = 0; to < peers_.size(); ++to) {
       const bool taken = to == peer || Holds(other, to) || ZoneUsed(other, to);
       if (taken || Overfill(peers_[to], other.shard.bytes) != kFits) continue;
-      Take(other, slot);
+      Take(other, peer);
       Put(other, {.peer = to, .reason = PlaceReason::kRoom});
       break;
     }
@@ -220,7 +241,7 @@ std::size_t Placer::Add(const std::vector<ShardDemand>& shards, bool keep) {
   for (ShardDemand& demand : order) {
     --terms.later;
     terms.later_replicas -= demand.replicas;
-    Placed placed{.collection = collections_, .shard = std::move(demand), .slots = {}};
+    Placed placed{.shard = std::move(demand), .slots = {}};
     const auto put = [&](Slot slot) {
       Put(placed, slot);
       ++held_[slot.peer];
@@ -245,14 +266,13 @@ std::size_t Placer::Add(const std::vector<ShardDemand>& shards, bool keep) {
     }
     done.push_back(std::move(placed));
   }
-  std::ranges::move(done, std::back_inserter(placed_));
-  return collections_++;
+  placed_.push_back(std::move(done));
+  return placed_.size() - 1;
 }
 
 std::vector<ShardPlacement> Placer::PlacementsOf(std::size_t collection) const {
   std::vector<ShardPlacement> placements;
-  for (const Placed& placed : placed_) {
-    if (placed.collection != collection) continue;
+  for (const Placed& placed : placed_.at(collection)) {
     std::vector<Slot> slots = placed.slots;
     std::ranges::sort(slots, {}, &Slot::peer);
     ShardPlacement placement{

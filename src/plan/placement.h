@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "model/topology.h"
 
 namespace holdfast {
 
@@ -25,6 +26,28 @@ struct PeerRoom {
   /// Bytes of replicas it holds already.
   std::uint64_t held_bytes = 0;
 };
+
+/// What the operator says of a peer: the servers do not tell it.
+struct PeerLimits {
+  /// Failure domain: replicas of a shard go to different zones where that is possible.
+  std::string zone;
+  /// Bytes that restored data may take; known, so a lack refuses the restore.
+  std::optional<std::uint64_t> disk_free;
+  /// Bytes of memory that restored data may take; a lack warns, as the need is an estimate.
+  std::optional<std::uint64_t> memory_free;
+  /// It is being emptied and gets nothing.
+  bool draining = false;
+};
+
+/// Of `peer`, or what holds where nothing was said of it.
+PeerLimits LimitsOf(const std::map<PeerId, PeerLimits>& limits, PeerId peer);
+
+/// What is known of a peer that holds `held_bytes`: what the operator told, else an estimate from
+/// the size of its disk.
+PeerRoom RoomOf(const Peer& peer, const PeerLimits& limits, std::uint64_t held_bytes);
+
+/// About the bytes of one replica of one shard.
+std::uint64_t ReplicaBytes(const Collection& collection);
 
 /// Why a peer was chosen for a shard.
 ///  kHadIt   it had a replica of it when the group was taken
@@ -95,7 +118,6 @@ class Placer {
     PlaceReason reason = PlaceReason::kEven;
   };
   struct Placed {
-    std::size_t collection = 0;
     ShardDemand shard;
     std::vector<Slot> slots;
   };
@@ -116,13 +138,13 @@ class Placer {
   bool LeavesShare(const Placed& placed, std::size_t peer, const Terms& terms) const;
   Slot Choose(const Placed& placed, const Terms& terms) const;
   void Put(Placed& placed, Slot slot);
-  void Take(Placed& placed, std::size_t slot);
+  void Take(Placed& placed, std::size_t peer);
   bool MakeRoom(const Placed& placed, std::size_t peer);
 
   std::vector<State> peers_;
   std::uint32_t receives_at_once_;
-  std::vector<Placed> placed_;
-  std::size_t collections_ = 0;
+  /// By collection.
+  std::vector<std::vector<Placed>> placed_;
   std::uint32_t repairs_ = 0;
   /// Shards of the collection that is being placed, by peer.
   std::vector<std::size_t> held_;

@@ -5,11 +5,12 @@
 #include <utility>
 
 #include "base/size.h"
+#include "plan/plan_findings.h"
 
 namespace holdfast {
 namespace {
 
-std::string NameOf(PeerId peer) { return "peer " + std::to_string(peer.value()); }
+constexpr const char* kRefusal = "cannot rebalance: ";
 
 bool Contains(const std::vector<PeerId>& peers, PeerId peer) {
   return std::ranges::find(peers, peer) != peers.end();
@@ -25,7 +26,7 @@ class Rebalancer {
     FindPeers();
     for (const Collection* collection : collections_) CheckAtRest(*collection);
     HF_RETURN_IF_ERROR(CheckWanted());
-    if (!problems_.empty()) return Refusal();
+    if (!findings_.problems.empty()) return findings_.Refusal(kRefusal);
     Placer placer(usable_, request_.receives_at_once);
     std::vector<std::size_t> numbers;
     for (const Collection* collection : collections_) {
@@ -35,30 +36,20 @@ class Rebalancer {
       AddSteps(*collections_[i], placer.PlacementsOf(numbers[i]));
     }
     for (const RoomLack& lack : placer.Lacks()) {
-      std::string text = NameOf(lack.peer) + " would need " + FormatSize(lack.needed) +
+      std::string text = FormatPeer(lack.peer) + " would need " + FormatSize(lack.needed) +
                          " of disk and has " + FormatSize(lack.free);
       if (lack.estimated) {
-        plan_.warnings.push_back(text + ", as estimated");
+        findings_.warnings.push_back(text + ", as estimated");
       } else {
-        problems_.push_back(std::move(text));
+        findings_.Problem(std::move(text));
       }
     }
-    if (!problems_.empty()) return Refusal();
+    if (!findings_.problems.empty()) return findings_.Refusal(kRefusal);
+    plan_.warnings = std::move(findings_.warnings);
     return std::move(plan_);
   }
 
  private:
-  Error Refusal() const {
-    std::string text = "cannot rebalance: ";
-    for (std::size_t i = 0; i < problems_.size(); ++i) text += (i == 0 ? "" : " | ") + problems_[i];
-    return Error(ErrorCode::kFailedPrecondition, text, hint_);
-  }
-
-  void Problem(std::string text, const char* hint) {
-    problems_.push_back(std::move(text));
-    if (hint_.empty()) hint_ = hint;
-  }
-
   Status FindCollections() {
     for (const std::string& name : request_.collections) {
       if (topology_.FindCollection(name) == nullptr) {
@@ -82,38 +73,27 @@ class Rebalancer {
       const bool ours = std::ranges::find(collections_, &collection) != collections_.end();
       for (const Shard& shard : collection.shards) {
         for (const Replica& replica : shard.replicas) {
-          (ours ? moved : held)[replica.peer] += BytesOf(collection);
+          (ours ? moved : held)[replica.peer] += ReplicaBytes(collection);
         }
       }
     }
     for (const Peer& peer : topology_.peers) {
       if (!peer.answers) {
         if (!Contains(request_.without, peer.id)) {
-          Problem(NameOf(peer.id) + " does not answer (" + peer.trouble + ")",
-                  "wait for it, or give it up with --without PEER");
+          findings_.Problem(FormatPeer(peer.id) + " does not answer (" + peer.trouble + ")",
+                            "wait for it, or give it up with --without PEER");
         }
         continue;
       }
-      const auto told = request_.limits.find(peer.id);
-      const PeerLimits limits = told == request_.limits.end() ? PeerLimits() : told->second;
+      const PeerLimits limits = LimitsOf(request_.limits, peer.id);
       if (limits.draining) continue;
-      PeerRoom room{.peer = peer.id,
-                    .zone = limits.zone,
-                    .free_bytes = limits.disk_free,
-                    .estimated = !limits.disk_free,
-                    .held_bytes = held[peer.id]};
-      // What it holds of these collections is placed again, so its room counts as free.
-      if (room.free_bytes) *room.free_bytes += moved[peer.id];
-      if (!room.free_bytes && peer.disk_bytes > 0) {
-        room.free_bytes = peer.disk_bytes - std::min(peer.disk_bytes, held[peer.id]);
-      }
+      PeerRoom room = RoomOf(peer, limits, held[peer.id]);
+      // What it holds of these collections is placed again, so its room counts as free; an estimate
+      // leaves that out already.
+      if (room.free_bytes && !room.estimated) *room.free_bytes += moved[peer.id];
       usable_.push_back(std::move(room));
     }
-    if (usable_.empty()) Problem("no peer can be used", "`holdfast topology` shows why");
-  }
-
-  static std::uint64_t BytesOf(const Collection& collection) {
-    return collection.shards.empty() ? 0 : collection.bytes / collection.shards.size();
+    if (usable_.empty()) findings_.Problem("no peer can be used", "`holdfast topology` shows why");
   }
 
   bool Usable(PeerId peer) const {
@@ -128,10 +108,10 @@ class Rebalancer {
   void CheckAtRest(const Collection& collection) {
     const std::string name = "'" + collection.name + "'";
     if (!collection.transfers.empty()) {
-      Problem(name + " is being transferred", "wait until its transfers have ended");
+      findings_.Problem(name + " is being transferred", "wait until its transfers have ended");
     }
     if (!collection.resharding.empty()) {
-      Problem(name + " is being resharded", "wait until that has ended");
+      findings_.Problem(name + " is being resharded", "wait until that has ended");
     }
     for (const Shard& shard : collection.shards) {
       bool active = false;
@@ -139,15 +119,15 @@ class Rebalancer {
         if (!Answers(replica.peer)) continue;
         active = active || replica.state == ReplicaState::kActive;
         if (replica.state == ReplicaState::kActive) continue;
-        Problem("the replica of shard " + std::to_string(shard.id.value()) + " of " + name +
-                    " on " + NameOf(replica.peer) + " is " +
-                    std::string(ReplicaStateName(replica.state)),
-                "wait until the servers have recovered it");
+        findings_.Problem("the replica of shard " + std::to_string(shard.id.value()) + " of " +
+                              name + " on " + FormatPeer(replica.peer) + " is " +
+                              std::string(ReplicaStateName(replica.state)),
+                          "wait until the servers have recovered it");
       }
       if (!active) {
-        Problem("shard " + std::to_string(shard.id.value()) + " of " + name +
-                    " has no active replica on a peer that answers",
-                "restore it from a group");
+        findings_.Problem("shard " + std::to_string(shard.id.value()) + " of " + name +
+                              " has no active replica on a peer that answers",
+                          "restore it from a group");
       }
     }
   }
@@ -175,7 +155,8 @@ class Rebalancer {
         for (const PeerId peer : placement.peers) {
           if (!Usable(peer)) {
             return Error(ErrorCode::kInvalidArgument, "the wanted layout gives " + where + " to " +
-                                                          NameOf(peer) + ", which cannot be used");
+                                                          FormatPeer(peer) +
+                                                          ", which cannot be used");
           }
         }
       }
@@ -187,7 +168,8 @@ class Rebalancer {
     std::vector<ShardDemand> demands;
     bool short_of_peers = false;
     for (const Shard& shard : collection.shards) {
-      ShardDemand demand{.shard = shard.id, .bytes = BytesOf(collection), .had = {}, .replicas = 1};
+      ShardDemand demand{
+          .shard = shard.id, .bytes = ReplicaBytes(collection), .had = {}, .replicas = 1};
       std::size_t wanted = 0;
       for (const Replica& replica : shard.replicas) {
         if (Usable(replica.peer)) demand.had.push_back(replica.peer);
@@ -199,9 +181,9 @@ class Rebalancer {
       demands.push_back(std::move(demand));
     }
     if (short_of_peers) {
-      plan_.warnings.push_back("'" + collection.name +
-                               "' gets fewer replicas than it should have: " + "only " +
-                               std::to_string(usable_.size()) + " peers can be used");
+      findings_.warnings.push_back("'" + collection.name +
+                                   "' gets fewer replicas than it should have: " + "only " +
+                                   std::to_string(usable_.size()) + " peers can be used");
     }
     return demands;
   }
@@ -236,7 +218,7 @@ class Rebalancer {
       if (!Contains(wanted, replica.peer)) (answers ? leaving : gone).push_back(replica.peer);
     }
     const auto add = [&](RebalanceAction action, PeerId from, PeerId to) {
-      const std::uint64_t bytes = action == RebalanceAction::kDrop ? 0 : BytesOf(collection);
+      const std::uint64_t bytes = action == RebalanceAction::kDrop ? 0 : ReplicaBytes(collection);
       plan_.bytes += bytes;
       plan_.steps.push_back({.action = action,
                              .collection = collection.name,
@@ -266,8 +248,7 @@ class Rebalancer {
   RebalancePlan plan_;
   std::vector<const Collection*> collections_;
   std::vector<PeerRoom> usable_;
-  std::vector<std::string> problems_;
-  std::string hint_;
+  PlanFindings findings_;
 };
 
 }  // namespace

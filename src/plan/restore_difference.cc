@@ -87,7 +87,7 @@ std::vector<RestoreDifference> CompareThenAndNow(
   for (const Peer& peer : target.peers) peers.insert(peer.id);
   for (const PeerId id : peers) {
     const bool was_there = Find(manifest.topology.peers, id) != nullptr;
-    rows.push_back({.what = "peer " + std::to_string(id.value()),
+    rows.push_back({.what = FormatPeer(id),
                     .then = was_there ? had[id].Text() : "not there",
                     .now = NowOf(Find(target.peers, id), gets[id])});
   }

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "model/group.h"
 #include "model/topology.h"
-#include "plan/restore_findings.h"
+#include "plan/plan_findings.h"
 #include "plan/restore_plan.h"
 
 namespace holdfast {
@@ -19,7 +19,7 @@ Status CheckCollectionName(const std::string& name);
 class RestoreNamer {
  public:
   RestoreNamer(const GroupId& group, const Topology& target, const RestoreRequest& request,
-               RestoreFindings& findings)
+               PlanFindings& findings)
       : group_(group), target_(target), request_(request), findings_(findings) {}
 
   /// Sets naming, target and aliases of the plan of `source`.
@@ -35,7 +35,7 @@ class RestoreNamer {
   const GroupId& group_;
   const Topology& target_;
   const RestoreRequest& request_;
-  RestoreFindings& findings_;
+  PlanFindings& findings_;
 };
 
 }  // namespace holdfast

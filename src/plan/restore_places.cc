@@ -9,8 +9,6 @@
 namespace holdfast {
 namespace {
 
-std::string NameOf(PeerId peer) { return "peer " + std::to_string(peer.value()); }
-
 std::uint32_t MostReplicas(const Collection& collection) {
   std::size_t most = 0;
   for (const Shard& shard : collection.shards) most = std::max(most, shard.replicas.size());
@@ -31,33 +29,22 @@ Status RestorePlacer::FindPeers(bool begun) {
   std::map<PeerId, std::uint64_t> held;
   for (const Collection& collection : target_.collections) {
     for (const Shard& shard : collection.shards) {
-      const std::uint64_t bytes = collection.bytes / collection.shards.size();
-      for (const Replica& replica : shard.replicas) held[replica.peer] += bytes;
+      for (const Replica& replica : shard.replicas) held[replica.peer] += ReplicaBytes(collection);
     }
   }
   for (const Peer& peer : target_.peers) {
     if (!peer.answers) {
-      findings_.warnings.push_back(NameOf(peer.id) + " does not answer (" + peer.trouble +
+      findings_.warnings.push_back(FormatPeer(peer.id) + " does not answer (" + peer.trouble +
                                    "): it gets nothing");
       continue;
     }
-    const auto told = request_.limits.find(peer.id);
-    const PeerLimits limits = told == request_.limits.end() ? PeerLimits() : told->second;
+    const PeerLimits limits = LimitsOf(request_.limits, peer.id);
     if (limits.draining) {
-      findings_.warnings.push_back(NameOf(peer.id) + " is being emptied: it gets nothing");
+      findings_.warnings.push_back(FormatPeer(peer.id) + " is being emptied: it gets nothing");
       continue;
     }
     if (std::ranges::find(request_.avoid, peer.id) != request_.avoid.end()) continue;
-    usable_.push_back({.peer = peer.id,
-                       .zone = limits.zone,
-                       .free_bytes = limits.disk_free,
-                       .estimated = false,
-                       .held_bytes = held[peer.id]});
-    PeerRoom& room = usable_.back();
-    if (!room.free_bytes && peer.disk_bytes > 0) {
-      room.free_bytes = peer.disk_bytes - std::min(peer.disk_bytes, room.held_bytes);
-      room.estimated = true;
-    }
+    usable_.push_back(RoomOf(peer, limits, held[peer.id]));
   }
   return Consolidate(begun);
 }
@@ -73,7 +60,7 @@ Status RestorePlacer::Consolidate(bool begun) {
   std::erase_if(usable_, [&](const PeerRoom& room) { return room.peer != only; });
   if (usable_.empty()) {
     return Error(ErrorCode::kFailedPrecondition,
-                 NameOf(only) + ", which is to get everything, cannot be used",
+                 FormatPeer(only) + ", which is to get everything, cannot be used",
                  "`holdfast topology` lists the peers that answer");
   }
   if (!target_.collections.empty() && !request_.accept_crowding && !begun) {
@@ -132,7 +119,7 @@ std::vector<ShardDemand> RestorePlacer::Demands(const CollectionRecord& record,
 /// Free space is not in the servers' API: what was told refuses, what was estimated warns.
 void RestorePlacer::CheckRoom(const Placer& placer, const std::vector<CollectionPlan>& plans) {
   for (const RoomLack& lack : placer.Lacks()) {
-    std::string text = NameOf(lack.peer) + " would need " + FormatSize(lack.needed) +
+    std::string text = FormatPeer(lack.peer) + " would need " + FormatSize(lack.needed) +
                        " of disk while it is being filled, and has ";
     if (lack.estimated) {
       findings_.warnings.push_back(text + "an estimated " + FormatSize(lack.free) +
@@ -157,7 +144,7 @@ void RestorePlacer::CheckMemory(const std::vector<CollectionPlan>& plans) {
   }
   for (const auto& [peer, limits] : request_.limits) {
     if (!limits.memory_free || memory[peer] <= *limits.memory_free) continue;
-    findings_.warnings.push_back(NameOf(peer) + " gets images of " + FormatSize(memory[peer]) +
+    findings_.warnings.push_back(FormatPeer(peer) + " gets images of " + FormatSize(memory[peer]) +
                                  " and has " + FormatSize(*limits.memory_free) +
                                  " of memory: enough only if vectors are kept on disk");
   }
@@ -187,7 +174,7 @@ void RestorePlacer::CheckConsolidation(const CollectionRecord& record, const Col
   const std::size_t share = (plan.shards.size() * plan.replication_factor + usable - 1) / usable;
   for (const auto& [peer, count] : held) {
     if (count > share + 1) {
-      reasons.push_back(NameOf(peer) + " holds " + std::to_string(count) + " shards of '" +
+      reasons.push_back(FormatPeer(peer) + " holds " + std::to_string(count) + " shards of '" +
                         plan.source + "'");
     }
   }

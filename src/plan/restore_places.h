@@ -11,7 +11,7 @@
 #include "model/group.h"
 #include "model/topology.h"
 #include "plan/placement.h"
-#include "plan/restore_findings.h"
+#include "plan/plan_findings.h"
 #include "plan/restore_plan.h"
 
 namespace holdfast {
@@ -19,7 +19,7 @@ namespace holdfast {
 class RestorePlacer {
  public:
   RestorePlacer(const std::map<std::string, CollectionRecord>& records, const Topology& target,
-                const RestoreRequest& request, RestoreFindings& findings)
+                const RestoreRequest& request, PlanFindings& findings)
       : records_(records), target_(target), request_(request), findings_(findings) {}
 
   /// Finds the peers that may be used. `begun`: the restore is under way, so the target has what it
@@ -43,7 +43,7 @@ class RestorePlacer {
   const std::map<std::string, CollectionRecord>& records_;
   const Topology& target_;
   const RestoreRequest& request_;
-  RestoreFindings& findings_;
+  PlanFindings& findings_;
   /// Ascending by peer.
   std::vector<PeerRoom> usable_;
 };

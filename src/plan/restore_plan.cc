@@ -5,7 +5,7 @@
 
 #include "model/json.h"
 #include "plan/backup_plan.h"
-#include "plan/restore_findings.h"
+#include "plan/plan_findings.h"
 #include "plan/restore_names.h"
 #include "plan/restore_places.h"
 
@@ -13,8 +13,6 @@ namespace holdfast {
 namespace {
 
 using json::Json;
-
-std::string NameOf(PeerId peer) { return "peer " + std::to_string(peer.value()); }
 
 /// Whether `name` matches `pattern`, in which '*' stands for any run of characters.
 bool Matches(std::string_view name, std::string_view pattern) {
@@ -73,8 +71,8 @@ class Planner {
       for (const PeerId id : placement.peers) {
         const Peer* const peer = target_.FindPeer(id);
         if (peer != nullptr && peer->answers) continue;
-        lost[id] = NameOf(id) + (peer == nullptr ? " has left the cluster"
-                                                 : " does not answer (" + peer->trouble + ")");
+        lost[id] = FormatPeer(id) + (peer == nullptr ? " has left the cluster"
+                                                     : " does not answer (" + peer->trouble + ")");
       }
     }
     if (lost.empty()) return std::optional<RevisedPlan>();
@@ -136,10 +134,9 @@ class Planner {
     }
     for (const PeerId peer : request_.avoid) {
       if (target_.FindPeer(peer) != nullptr) continue;
-      return Error(
-          ErrorCode::kInvalidArgument,
-          "--avoid names peer " + std::to_string(peer.value()) + ", which the target has not",
-          "`holdfast topology` lists the peers");
+      return Error(ErrorCode::kInvalidArgument,
+                   "--avoid names " + FormatPeer(peer) + ", which the target has not",
+                   "`holdfast topology` lists the peers");
     }
     CheckVersions();
     return {};
@@ -172,8 +169,8 @@ class Planner {
     }
     for (const Peer& peer : target_.peers) {
       if (!placer_.Uses(peer.id) || CompareVersions(peer.version, newest) >= 0) continue;
-      findings_.Problem(NameOf(peer.id) + " runs " + peer.version + ", older than the group's " +
-                        newest);
+      findings_.Problem(FormatPeer(peer.id) + " runs " + peer.version +
+                        ", older than the group's " + newest);
     }
   }
 
@@ -182,7 +179,7 @@ class Planner {
   const Topology& target_;
   const RestoreRequest& request_;
   RestorePlan plan_;
-  RestoreFindings findings_;
+  PlanFindings findings_;
   RestoreNamer namer_;
   RestorePlacer placer_;
 };

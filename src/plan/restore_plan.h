@@ -24,18 +24,6 @@ namespace holdfast {
 /// peer, one replica each, for contingency and validation.
 enum class RestoreLayout { kSpread, kSame, kConsolidate };
 
-/// What the operator says of a peer: the servers do not tell it.
-struct PeerLimits {
-  /// Failure domain: replicas of a shard go to different zones where that is possible.
-  std::string zone;
-  /// Bytes that restored data may take; known, so a lack refuses the restore.
-  std::optional<std::uint64_t> disk_free;
-  /// Bytes of memory that restored data may take; a lack warns, as the need is an estimate.
-  std::optional<std::uint64_t> memory_free;
-  /// It is being emptied and gets nothing.
-  bool draining = false;
-};
-
 struct RestoreRequest {
   /// Names as in the group; empty means all.
   std::vector<std::string> collections;

@@ -22,6 +22,7 @@
 #include "store/directory_store.h"
 #include "stream/codec.h"
 #include "stream/tar_writer.h"
+#include "testing/forwarding_store.h"
 #include "testing/repo/test_repository.h"
 #include "testing/temp_folder.h"
 
@@ -63,9 +64,9 @@ PackId PackNumber(std::uint64_t number) {
 
 /// The group kParent as it would be: ten images of ten million blocks, whose lists are made when
 /// they are asked for. Everything else is a real store's.
-class SyntheticStore final : public ObjectStore {
+class SyntheticStore final : public ForwardingStore {
  public:
-  explicit SyntheticStore(ObjectStore& base) : base_(base) {}
+  using ForwardingStore::ForwardingStore;
 
   /// The names of the blocks that the streams will show again.
   void SetKeys(const KeyRing& keys, ByteView known) {
@@ -130,22 +131,11 @@ class SyntheticStore final : public ObjectStore {
     }
     return page;
   }
-  Status Put(const CallContext& call, std::string_view key, const ObjectBody& body,
-             PutMode mode) override {
-    return base_.Put(call, key, body, mode);
-  }
-  Result<StoredObject> Stat(const CallContext& call, std::string_view key) override {
-    return base_.Stat(call, key);
-  }
-  Status Delete(const CallContext& call, std::string_view key) override {
-    return base_.Delete(call, key);
-  }
   std::string Describe() const override { return "synthetic"; }
 
   std::atomic<std::uint64_t> chunks_read = 0;
 
  private:
-  ObjectStore& base_;
   const KeyRing* keys_ = nullptr;
   std::vector<Digest> names_;
 };

@@ -93,7 +93,7 @@ Result<std::vector<CheckFinding>> Service::Check(const CallContext& call) {
       for (const Collection& collection : topology->collections) names.push_back(collection.name);
       for (const Peer& peer : topology->peers) {
         findings.push_back(
-            {.what = "peer " + std::to_string(peer.id.value()),
+            {.what = FormatPeer(peer.id),
              .ok = peer.answers,
              .optional = false,
              .detail =
@@ -137,7 +137,9 @@ Result<std::vector<CheckFinding>> Service::Check(const CallContext& call) {
 
 Result<Topology> Service::ReadTopology(const CallContext& call) {
   HF_TRY(Engine* const engine, parts_->OpenedEngine(call));
-  return engine->ReadTopology(call);
+  HF_TRY(Topology topology, engine->ReadTopology(call));
+  engine->ReadSizes(call, topology);
+  return topology;
 }
 
 Result<BackupOptions> Service::MakeBackupOptions(const BackupCommand& command) {

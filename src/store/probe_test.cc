@@ -8,6 +8,7 @@
 #include "store/directory_store.h"
 #include "testing/fake_clock.h"
 #include "testing/faulty_object_store.h"
+#include "testing/forwarding_store.h"
 #include "testing/memory_object_store.h"
 #include "testing/temp_folder.h"
 

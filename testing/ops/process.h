@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "catalog/catalog.h"
 #include "store/object_store.h"
+#include "testing/catalog/passing_journal.h"
 
 namespace holdfast::testing {
 
@@ -120,67 +121,15 @@ class ProcessStore final : public ObjectStore {
 
 /// The catalog as a process reaches it. A part of the calls fails for a moment, before or after
 /// they took effect.
-class ProcessCatalog final : public LeaseTable, public JobJournal {
+class ProcessCatalog final : public PassingJournal<ProcessCatalog> {
  public:
   /// One call of `one_in` fails; 0: none.
   ProcessCatalog(Process& process, Catalog& catalog, Random& random, std::int64_t one_in)
-      : process_(process), catalog_(catalog), random_(random), one_in_(one_in) {}
-
-  Result<Lease> Acquire(const CallContext& call, std::string_view name, std::string_view owner,
-                        Duration term) override {
-    return Pass([&] { return catalog_.Acquire(call, name, owner, term); });
-  }
-  Status Renew(const CallContext& call, const Lease& lease, Duration term) override {
-    return Pass([&] { return catalog_.Renew(call, lease, term); });
-  }
-  Status Release(const CallContext& call, const Lease& lease) override {
-    return Pass([&] { return catalog_.Release(call, lease); });
-  }
-  Result<std::optional<LeaseView>> FindLease(const CallContext& call,
-                                             std::string_view name) override {
-    return Pass([&] { return catalog_.FindLease(call, name); });
-  }
-  Status AddJob(const CallContext& call, const NewJob& job, const Lease* lease) override {
-    return Pass([&] { return catalog_.AddJob(call, job, lease); });
-  }
-  Status StartJob(const CallContext& call, const Lease& lease, const JobId& id) override {
-    return Pass([&] { return catalog_.StartJob(call, lease, id); });
-  }
-  Status UpdateJob(const CallContext& call, const Lease& lease, const JobId& id,
-                   const JobUpdate& update) override {
-    return Pass([&] { return catalog_.UpdateJob(call, lease, id, update); });
-  }
-  Status FinishJob(const CallContext& call, const Lease& lease, const JobId& id,
-                   const JobOutcome& outcome) override {
-    return Pass([&] { return catalog_.FinishJob(call, lease, id, outcome); });
-  }
-  Result<std::uint64_t> CloseInterrupted(const CallContext& call, const Lease& lease,
-                                         std::string_view kind,
-                                         std::string_view error_json) override {
-    return Pass([&] { return catalog_.CloseInterrupted(call, lease, kind, error_json); });
-  }
-  Result<std::optional<JobDetails>> FindJob(const CallContext& call, const JobId& id) override {
-    return Pass([&] { return catalog_.FindJob(call, id); });
-  }
-  Result<std::vector<JobRecord>> ListJobs(const CallContext& call, const JobFilter& filter,
-                                          std::size_t limit,
-                                          const std::optional<JobId>& after) override {
-    return Pass([&] { return catalog_.ListJobs(call, filter, limit, after); });
-  }
-  Status PutStep(const CallContext& call, const Lease& lease, const JobId& id,
-                 const StepRecord& step) override {
-    return Pass([&] { return catalog_.PutStep(call, lease, id, step); });
-  }
-  Result<std::optional<StepRecord>> FindStep(const CallContext& call, const JobId& id,
-                                             std::string_view key) override {
-    return Pass([&] { return catalog_.FindStep(call, id, key); });
-  }
-  Result<std::vector<StepRecord>> ListSteps(const CallContext& call, const JobId& id,
-                                            std::size_t limit, std::string_view after) override {
-    return Pass([&] { return catalog_.ListSteps(call, id, limit, after); });
-  }
+      : PassingJournal(catalog), process_(process), random_(random), one_in_(one_in) {}
 
  private:
+  friend PassingJournal;
+
   template <class F>
   auto Pass(F work) -> decltype(work()) {
     const bool fails = one_in_ > 0 && random_.Between(1, one_in_) == 1;
@@ -195,7 +144,6 @@ class ProcessCatalog final : public LeaseTable, public JobJournal {
   }
 
   Process& process_;
-  Catalog& catalog_;
   Random& random_;
   const std::int64_t one_in_;
 };

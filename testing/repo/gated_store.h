@@ -4,20 +4,20 @@
 
 #include <condition_variable>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "store/object_store.h"
+#include "testing/forwarding_store.h"
 
 namespace holdfast::testing {
 
 /// Puts (of keys that begin with `prefix`) wait until Open(). Everything else passes. Thread-safe.
-class GatedStore final : public ObjectStore {
+class GatedStore final : public ForwardingStore {
  public:
   explicit GatedStore(ObjectStore& base, std::string prefix = {})
-      : base_(base), prefix_(std::move(prefix)) {}
+      : ForwardingStore(base), prefix_(std::move(prefix)) {}
 
   void Open() {
     const std::scoped_lock lock(mutex_);
@@ -43,24 +43,9 @@ class GatedStore final : public ObjectStore {
     order_.emplace_back(key);
     return {};
   }
-  Result<Bytes> Get(const CallContext& call, std::string_view key,
-                    std::optional<ByteRange> range = std::nullopt) override {
-    return base_.Get(call, key, range);
-  }
-  Result<StoredObject> Stat(const CallContext& call, std::string_view key) override {
-    return base_.Stat(call, key);
-  }
-  Result<std::vector<StoredObject>> List(const CallContext& call, std::string_view prefix,
-                                         std::string_view after) override {
-    return base_.List(call, prefix, after);
-  }
-  Status Delete(const CallContext& call, std::string_view key) override {
-    return base_.Delete(call, key);
-  }
   std::string Describe() const override { return "gated " + base_.Describe(); }
 
  private:
-  ObjectStore& base_;
   const std::string prefix_;
   std::mutex mutex_;
   std::condition_variable_any changed_;

@@ -14,17 +14,9 @@ import captures
 import pytest
 import tarcheck
 from clusters import SANDBOX, SandboxCluster
-from holdfast_sandbox import demo, demo_data, demo_points, demo_writers, journal
+from holdfast_sandbox import demo, demo_points, demo_writers, journal
 from holdfast_sandbox.demo_client import Client, quote, wait_for
 from player import multipart
-
-
-@pytest.fixture(scope="session")
-def data():
-    try:
-        return demo_data.fetch(say=lambda text: print(text, file=sys.stderr))
-    except demo_data.DemoDataError as error:
-        pytest.skip(f"no demo data: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import urllib.request
 from pathlib import Path
@@ -18,8 +17,6 @@ pytest.register_assert_rewrite("golden")
 from clusters import RealThree, SandboxCluster  # noqa: E402
 from program import BINARY, Program  # noqa: E402
 
-VARIABLE = "HOLDFAST_TEST_QDRANT"
-
 
 def call(method: str, url: str, body: object = None) -> dict:
     request = urllib.request.Request(
@@ -32,16 +29,6 @@ def call(method: str, url: str, body: object = None) -> dict:
         return json.loads(answer.read())
 
 
-def real_binary() -> Path:
-    """The real server; skips the test when there is none."""
-    path = os.environ.get(VARIABLE)
-    if not path:
-        pytest.skip(f"{VARIABLE} does not name a Qdrant server, so nothing real was tested")
-    if not os.access(path, os.X_OK):
-        pytest.fail(f"{VARIABLE} names {path}, which is no program that can be run")
-    return Path(path)
-
-
 @pytest.fixture(scope="module", params=["sandbox", "real"])
 def servers(request, tmp_path_factory):
     """A cluster of three nodes, of each kind in turn; nodes may be killed and started."""
@@ -49,7 +36,7 @@ def servers(request, tmp_path_factory):
         pytest.fail(f"{BINARY} is missing: ./dev build holdfast")
     folder = tmp_path_factory.mktemp(request.param) / "c"
     if request.param == "real":
-        made = RealThree(folder, real_binary())
+        made = RealThree(folder, request.getfixturevalue("real_binary"))
     else:
         made = SandboxCluster(folder, 3, ("--optimizer", "auto"))
     yield made

@@ -3,7 +3,6 @@ backups and a restore while it is dead. On the sandbox and on a real server."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 
@@ -16,14 +15,6 @@ from proxy import StreamDoor
 
 DYING = 2
 POINTS = 2400
-
-
-@pytest.fixture(scope="module")
-def data():
-    try:
-        return demo_data.fetch(say=lambda text: print(text, file=sys.stderr))
-    except demo_data.DemoDataError as error:
-        pytest.skip(f"no demo data: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from holdfast_sandbox.realcluster import RealCluster, RealClusterError
 
 
 @pytest.mark.parametrize("layout", ["addresses", "ports"])
-def test_three_nodes_know_each_other(binary, tmp_path, layout):
-    cluster = RealCluster.up(tmp_path / "c", binary, 3, layout)
+def test_three_nodes_know_each_other(real_binary, tmp_path, layout):
+    cluster = RealCluster.up(tmp_path / "c", real_binary, 3, layout)
     try:
         views = [Client([url]).call("GET", "/cluster") for url in cluster.urls]
         assert len({view["peer_id"] for view in views}) == 3
@@ -41,9 +41,9 @@ def run(command, folder, *arguments, ok=True):
     return json.loads(done.stdout)
 
 
-def test_the_command_line_finds_its_nodes_again(binary, tmp_path):
+def test_the_command_line_finds_its_nodes_again(real_binary, tmp_path):
     folder = tmp_path / "c"
-    up = run("up", folder, "--binary", binary)
+    up = run("up", folder, "--binary", real_binary)
     try:
         assert [node["running"] for node in up["nodes"]] == [True] * 3
         body = {"vectors": {"size": 4, "distance": "Dot"}, "replication_factor": 3}
@@ -55,7 +55,7 @@ def test_the_command_line_finds_its_nodes_again(binary, tmp_path):
         wait_for("its shard", lambda: client.call("GET", "/collections/c", **view), 20)
         run("kill", folder, 2, "--with-disk")
         assert not os.path.exists(folder / "node2")
-        assert "already" in run("up", folder, "--binary", binary, ok=False)["error"]["message"]
+        assert "already" in run("up", folder, "--binary", real_binary, ok=False)["error"]["message"]
     finally:
         run("down", folder)
     assert "no cluster" in run("status", folder, ok=False)["error"]["message"]

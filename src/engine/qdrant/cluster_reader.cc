@@ -137,23 +137,29 @@ Status QdrantClusterReader::ReadVersions(const CallContext& call, const LocatedC
     if (document.ok() && Member(*document, "version").is_string()) {
       peers[i].version = Member(*document, "version").get<std::string>();
     }
-    ReadSizes(inner, *from.url, peers[i]);
     return {};
   });
 }
 
-/// Of the machine as the server sees it, in KiB (transcript 1, recorded exchange 5). Good for an
-/// estimate only, so whatever goes wrong leaves it unknown.
-void QdrantClusterReader::ReadSizes(const CallContext& call, const Url& url, Peer& peer) {
-  const auto about = api_.Get(call, (url / "telemetry").With("details_level", kSystemLevel));
-  if (!about.ok()) return;
-  const Json& system = Member(Member(*about, "app"), "system");
-  const auto size = [&](const char* name) -> std::uint64_t {
-    const Json& value = Member(system, name);
-    return value.is_number_unsigned() ? value.get<std::uint64_t>() * kKiB : 0;
+// As the servers see their machines, in KiB (transcript 1, recorded exchange 5).
+void QdrantClusterReader::ReadSizes(const CallContext& call, Topology& topology) {
+  const auto read = [&](const CallContext& inner, std::size_t i) -> Status {
+    Peer& peer = topology.peers[i];
+    if (!peer.answers) return {};
+    const auto url = directory_.UrlOf(inner, peer.id);
+    if (!url.ok()) return {};
+    const auto about = api_.Get(inner, (*url / "telemetry").With("details_level", kSystemLevel));
+    if (!about.ok()) return {};
+    const Json& system = Member(Member(*about, "app"), "system");
+    const auto size = [&](const char* name) -> std::uint64_t {
+      const Json& value = Member(system, name);
+      return value.is_number_unsigned() ? value.get<std::uint64_t>() * kKiB : 0;
+    };
+    peer.disk_bytes = size("disk_size");
+    peer.memory_bytes = size("ram_size");
+    return {};
   };
-  peer.disk_bytes = size("disk_size");
-  peer.memory_bytes = size("ram_size");
+  static_cast<void>(ForEach(call, topology.peers.size(), read).ok());
 }
 
 Result<QdrantClusterReader::Parts> QdrantClusterReader::ReadParts(const CallContext& call,

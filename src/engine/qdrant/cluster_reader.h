@@ -25,6 +25,7 @@ class QdrantClusterReader {
       : api_(api), directory_(directory), configs_(api.clock()) {}
 
   Result<Topology> ReadTopology(const CallContext& call);
+  void ReadSizes(const CallContext& call, Topology& topology);
   Result<Collection> ReadCollection(const CallContext& call, const std::string& name);
   Result<ReplicaHealth> ReadHealth(const CallContext& call, const ReplicaRef& replica);
   Result<std::vector<ReplicaHealth>> ReadHealths(const CallContext& call,
@@ -49,7 +50,6 @@ class QdrantClusterReader {
 
   Status ReadVersions(const CallContext& call, const LocatedCluster& located,
                       std::vector<Peer>& peers);
-  void ReadSizes(const CallContext& call, const Url& url, Peer& peer);
   Result<Parts> ReadParts(const CallContext& call, const Url& url, bool distributed);
   Result<std::optional<ClusterTelemetry>> ReadClusterWide(const CallContext& call, const Url& url);
   Result<std::map<std::string, std::string>> ReadMetadata(const CallContext& call, const Url& url);

@@ -10,7 +10,7 @@ namespace holdfast::qdrant {
 namespace {
 
 std::string NameOf(PeerId peer) {
-  return peer == kStandalonePeer ? "a stand-alone server" : "peer " + std::to_string(peer.value());
+  return peer == kStandalonePeer ? "a stand-alone server" : FormatPeer(peer);
 }
 
 // The addresses that peers are guessed at have these and nothing else in common.

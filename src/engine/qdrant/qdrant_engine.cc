@@ -43,6 +43,9 @@ class QdrantEngine final : public Engine {
   Result<ReplicaHealth> ReadHealth(const CallContext& call, const ReplicaRef& replica) override {
     return reader_.ReadHealth(call, replica);
   }
+  void ReadSizes(const CallContext& call, Topology& topology) override {
+    reader_.ReadSizes(call, topology);
+  }
   Result<std::vector<ReplicaHealth>> ReadHealths(const CallContext& call,
                                                  const std::vector<ReplicaRef>& replicas) override {
     return reader_.ReadHealths(call, replicas);

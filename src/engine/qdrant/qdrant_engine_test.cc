@@ -745,7 +745,7 @@ TEST(QdrantEngineScaleTest, ALargeClusterTakesAboutOneRequestACollection) {
   ASSERT_TRUE(topology.ok()) << topology.error().ToString();
   ASSERT_THAT(topology->collections, SizeIs(kCollections));
   EXPECT_EQ(topology->collections.front().bytes, kShards * 1500U);
-  EXPECT_LE(requests() - before, kCollections + 3 * kPeers + 10);
+  EXPECT_LE(requests() - before, kCollections + 2 * kPeers + 10);
   RecordProperty("topology_milliseconds", static_cast<int>(took.count() / 1000));
   std::printf("topology of %d shards: %s, %zu requests\n", kCollections * kShards,
               FormatDuration(took).c_str(), requests() - before);

@@ -1,4 +1,4 @@
-// What planning a restore finds. For this module.
+// What planning finds. For this module.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace holdfast {
 
 /// Collects every problem, so that the user meets them all at once.
-struct RestoreFindings {
+struct PlanFindings {
   std::vector<std::string> problems;
   /// Of the first problem that has one.
   std::string hint;
