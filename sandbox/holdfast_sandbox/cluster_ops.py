@@ -2,6 +2,7 @@
 
 from . import errors, resharding
 from .rest_collections import create_shard_key, drop_shard_key
+from .state import RESHARDING_METHOD
 from .transfers import METHODS
 
 
@@ -27,8 +28,13 @@ def _start_op(state, collection, args, sync):
     if shard.replicas.get(source) not in ("Active", "ReshardingScaleDown"):
         raise errors.bad_request(f"Shard {shard_id} is not active on peer {source}")
     _check_conflicts(current, shard_id, source, target)
-    if method == "resharding_stream_records":
-        resharding.check_transfer(current, to_shard)
+    if method == RESHARDING_METHOD and to_shard not in current.shards:
+        # No peer can apply this, nor what comes after it (measured; see `ClusterState._op_stop`).
+        error = f"Service internal error: Destination shard {shard_id} does not exist"
+        return {"op": "stop", "error": error}
+    if method != RESHARDING_METHOD and to_shard is not None:
+        text = "ReshardingStreamRecords or filtered streaming records transfers"
+        raise errors.bad_request(f"Target shard {to_shard} can only be set for {text}")
     transfer = {
         "shard_id": shard_id,
         "source": source,
@@ -38,6 +44,7 @@ def _start_op(state, collection, args, sync):
     }
     if to_shard is not None:
         transfer["to_shard_id"] = to_shard
+        resharding.check_migration(current, transfer)
     op = {"op": "transfer_start", "collection": current.name, "uuid": current.uuid}
     return op | {"transfer": transfer}
 
@@ -59,14 +66,20 @@ def _check_peers(name, args):
         raise errors.invalid(f'JSON body: [{name}.to_peer_id: {text} in "from_peer_id"]')
 
 
+async def _start(node, collection, args, sync, timeout):
+    made = await node.consensus.propose(lambda s: _start_op(s, collection, args, sync), timeout)
+    if made["op"] == "stop":
+        raise errors.ApiError(500, made["error"])
+
+
 async def move_shard(node, collection, args, timeout):
     _check_peers("move_shard", args)
-    await node.consensus.propose(lambda s: _start_op(s, collection, args, False), timeout)
+    await _start(node, collection, args, False, timeout)
 
 
 async def replicate_shard(node, collection, args, timeout):
     _check_peers("replicate_shard", args)
-    await node.consensus.propose(lambda s: _start_op(s, collection, args, True), timeout)
+    await _start(node, collection, args, True, timeout)
 
 
 def _existing(collection, args):
@@ -101,7 +114,7 @@ async def restart_transfer(node, collection, args, timeout):
         )
     sync = found.sync
     await abort_transfer(node, collection, args, timeout)
-    await node.consensus.propose(lambda s: _start_op(s, collection, args, sync), timeout)
+    await _start(node, collection, args, sync, timeout)
 
 
 async def drop_replica(node, collection, args, timeout):

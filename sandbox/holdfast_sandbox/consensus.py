@@ -79,6 +79,8 @@ class Consensus:
                 await asyncio.sleep(0.002)
             try:
                 self.catch_up()
+                if self.state.stopped:
+                    raise errors.service_error("Channel closed: sending on a closed channel")
                 made = op(self.state) if callable(op) else op
                 if made is not None:
                     self.state.apply(made)

@@ -9,6 +9,7 @@ from . import http_base, rest_sandbox, telemetry
 from .errors import ApiError, PeerUnavailable, no_collection
 from .collection_info import local_optimizations
 from .recover import install
+from .reshard_writes import is_ready
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _LIMIT = 256 << 20  # A request of a client, split into updates, may grow.
@@ -40,7 +41,7 @@ async def write(node, body):
 
 
 async def apply(node, body):
-    return node.writer.follow(body["uuid"], body["shard"], body["op"])
+    return await node.writer.follow(body["uuid"], body["shard"], body["op"])
 
 
 async def read(node, body):
@@ -50,11 +51,19 @@ async def read(node, body):
 async def barrier(node, body):
     """Answers when this node has applied `commit` and no older write of the shard is on its way."""
     await node.consensus.wait_until(lambda s: s.commit >= body["commit"], body["timeout"])
+    await node.writer.settle(body["timeout"])
     shard = node.shards.get((body["uuid"], body["shard"]))
     if shard is not None:
         async with shard.write_lock:
             pass
     return True
+
+
+async def ready(node, body):
+    """Whether points can be migrated to a shard of this node (see ring_transfer.py)."""
+    collection = _collection(node, body["uuid"])
+    shard = node.local(collection, body["shard"])
+    return shard is not None and is_ready(collection, shard)
 
 
 async def reset(node, body):
@@ -84,6 +93,7 @@ CALLS = {
     "apply": apply,
     "read": read,
     "barrier": barrier,
+    "ready": ready,
 }
 
 

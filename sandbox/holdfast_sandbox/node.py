@@ -8,7 +8,7 @@ import random
 import time
 import uuid as uuidlib
 
-from . import layout, resharding
+from . import layout, reshard_writes
 from .consensus import Consensus
 from .errors import ApiError
 from .faults import Faults
@@ -80,6 +80,8 @@ class Node:
             os.makedirs(folder, exist_ok=True)
         self._load_identity()
         self.consensus.start()
+        if self.state.stopped:
+            raise SystemExit(f"Can't initialize consensus: {self.state.stopped}")
         await self.peers.start()
         await self._join()
         await self.transfers.abort_own()
@@ -158,11 +160,12 @@ class Node:
         for (uuid, shard_id), collection in wanted.items():
             shard = self.shards.get((uuid, shard_id))
             if shard is None:
-                self.shards[(uuid, shard_id)] = self._open_or_create(collection, shard_id)
+                shard = self._open_or_create(collection, shard_id)
+                self.shards[(uuid, shard_id)] = shard
                 await asyncio.sleep(0)
-            elif not shard.recovering:
+            if not shard.recovering:
                 shard.config = collection.config
-                await resharding.hide_moved(collection, shard)
+                await reshard_writes.follow_stages(collection, shard)
         await self._announce_ready()
         self.transfers.wake()
 
@@ -192,6 +195,7 @@ class Node:
         made = LocalShard.create(folder, shard_id, collection.config)
         for field, schema in collection.schema.items():
             made.apply({"kind": "create_index", "field": field, "schema": schema})
+        reshard_writes.mark_swept(collection, made)
         return made
 
     async def _announce_ready(self):

@@ -69,7 +69,7 @@ class Reader:
                 if isinstance(result, BaseException):
                     raise result
                 for shard_id, answer in zip(asked, result):
-                    answers[shard_id] = answer
+                    answers[shard_id] = _with_key(answer, kind, collection.shards[shard_id].key)
                     del waiting[shard_id]
         return answers
 
@@ -203,6 +203,16 @@ class Reader:
                 average + average - np.mean(np.array(resolved["negative"], np.float32), axis=0)
             )
         return {"nearest": average.tolist()}
+
+
+def _with_key(answer, kind, key):
+    """Points of a shard key say so (transcript 6)."""
+    if key is None or kind not in ("scroll", "query", "retrieve"):
+        return answer
+    points = answer["points"] if kind == "scroll" else answer
+    for point in points:
+        point["shard_key"] = key
+    return answer
 
 
 def _plain(vector):

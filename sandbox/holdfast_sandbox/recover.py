@@ -10,6 +10,7 @@ import aiohttp
 
 from . import errors
 from .errors import ApiError
+from .reshard_writes import mark_swept
 from .shard import LocalShard
 from .trash import discard
 from .untar import flatten, unpack
@@ -205,6 +206,7 @@ def _replace(node, collection, shard_id, folder, old):
         # Who waits for the old shard's locks must find the new one: they stay the same.
         made.write_lock, made.snapshot_lock = old.write_lock, old.snapshot_lock
     made.op_num = max(made.op_num, op_num)
+    mark_swept(node.state.find(collection.uuid), made)
     made.recovering = True
     node.shards[(collection.uuid, shard_id)] = made
     return made

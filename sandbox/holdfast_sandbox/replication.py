@@ -7,13 +7,16 @@ server has no such leader for weak ordering; what a client sees is the same.
 
 import asyncio
 import logging
+import time
 
-from . import errors, resharding
+from . import errors
 from .errors import ApiError, PeerUnavailable
+from .reshard_writes import by_mode, is_missing_point
 from .state import SOURCES, UPDATABLE
 
 log = logging.getLogger(__name__)
 
+LOCAL_SECONDS = 2.0  # How long a write waits for a replica that this node is about to make.
 MAX_HOPS = 8  # Leaders may change while a write is on its way; each change costs one hop.
 
 
@@ -23,6 +26,18 @@ def _no_active(shard_id):
 
 def _failed(error):
     return {"error": error.to_wire()}
+
+
+def _gone(collection, item, name):
+    """The result of a write on a shard that is gone; a resharding has left its points elsewhere."""
+    if collection is not None and item[1].get("by_both_rings"):
+        return {"number": None}
+    return _failed(errors.no_collection(name if collection is None else collection.name))
+
+
+def _only_existing(op):
+    """Whether points that are not there are no error of this update."""
+    return bool(op.get("existing_only") or op.get("update_mode") == "update_only")
 
 
 def _failure(failed, total):
@@ -44,6 +59,7 @@ class Writer:
 
     def __init__(self, node):
         self._node = node
+        self._running = set()  # One future for each write that this node coordinates.
 
     def leader(self, collection, shard):
         """The peer that orders the writes of a shard, or None when no replica takes writes."""
@@ -59,7 +75,24 @@ class Writer:
     # -- coordinator --------------------------------------------------------------------------
 
     async def write(self, collection, ops):
-        """Applies `ops`, a list of (shard id, update).  Returns the largest operation number."""
+        """Applies `ops`, a list of (shard id, update).  Returns the largest operation number.
+
+        None when nothing was to be changed.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._running.add(done)
+        try:
+            return await self._write(collection, ops)
+        finally:
+            self._running.discard(done)
+            done.set_result(None)
+
+    async def settle(self, seconds):
+        """Waits until the writes that run now are done, but not longer than this."""
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=seconds)
+
+    async def _write(self, collection, ops):
         by_leader = {}
         for shard_id, op in ops:
             shard = collection.shards.get(shard_id)
@@ -74,7 +107,8 @@ class Writer:
         failed = [r["error"] for r in results if "error" in r]
         if failed:
             raise _failure(failed, len(results))
-        return max((r["number"] for r in results), default=0)
+        numbers = [r["number"] for r in results if r["number"] is not None]
+        return max(numbers, default=None if results else 0)
 
     async def _send(self, collection, leader, items, hops):
         """Gives writes to their leader; when it is dead, to the next one.
@@ -105,7 +139,7 @@ class Writer:
     async def _retry(self, uuid, dead, item, hops, error):
         current = self._node.state.find(uuid)
         if current is None or item[0] not in current.shards:
-            return _failed(errors.not_found("the collection was dropped meanwhile"))
+            return _gone(current, item, uuid)
         leader = self.leader(current, current.shards[item[0]])
         if leader == dead or hops >= MAX_HOPS:
             # It was the last replica: nobody can take the write (measured 18).
@@ -133,27 +167,39 @@ class Writer:
     async def _lead_one(self, collection, shard_id, op, hops):
         """The result of one item; each shard succeeds or fails by itself."""
         try:
-            number = await self._if_leader(collection, shard_id, op)
+            done = await self._if_leader(collection, shard_id, op)
         except ApiError as error:
             return _failed(error)
-        if number is not None:
-            return {"number": number}
+        if done is not None:
+            return done
         return await self._pass_on(collection, shard_id, op, hops)
 
     async def _if_leader(self, collection, shard_id, op):
-        """The number of the operation, or None when this node does not lead the shard."""
-        local = self._node.local(collection, shard_id)
+        """The result, or None when this node does not lead the shard."""
+        local = await self._local(collection.uuid, shard_id)
         if local is None:
             return None
         async with local.write_lock:
             current = self._node.state.find(collection.uuid)
             shard = current.shards.get(shard_id) if current else None
             if shard is None:
-                raise errors.no_collection(collection.name)
+                return None
             local = self._node.local(current, shard_id)  # A recovery may have replaced it.
             if local is None or self.leader(current, shard) != self._node.peer_id:
                 return None
-            return await self._replicate(current, shard, local, op)
+            return {"number": await self._replicate(current, shard, local, op)}
+
+    async def _local(self, uuid, shard_id):
+        """The replica of this node; one that the metadata has already is waited for."""
+        deadline = time.monotonic() + LOCAL_SECONDS
+        while (uuid, shard_id) not in self._node.shards and time.monotonic() < deadline:
+            self._node.consensus.catch_up()
+            found = self._node.state.find(uuid)
+            shard = found.shards.get(shard_id) if found else None
+            if shard is None or self._node.peer_id not in shard.replicas:
+                break
+            await asyncio.sleep(0.01)
+        return self._node.shards.get((uuid, shard_id))
 
     async def _pass_on(self, collection, shard_id, op, hops):
         """This node is not the leader (any more): its view or the sender's was old."""
@@ -161,7 +207,7 @@ class Writer:
         current = self._node.state.find(collection.uuid)
         shard = current.shards.get(shard_id) if current else None
         if shard is None:
-            return _failed(errors.no_collection(collection.name))
+            return _gone(current, (shard_id, op), collection.name)
         if hops >= MAX_HOPS:
             return _failed(_no_active(shard_id))
         [result] = await self._send(
@@ -171,8 +217,23 @@ class Writer:
 
     async def _replicate(self, collection, shard, local, op):
         """Here first, then on every other replica that takes writes, before anybody is told."""
-        op = resharding.owned_part(collection, shard.id, op)
-        number = local.apply(op)
+        number = None
+        for part in by_mode(collection, shard.id, op):
+            try:
+                number = await self._apply_everywhere(collection, shard, local, part)
+            except ApiError as error:
+                if not (is_missing_point(error) and _only_existing(part)):
+                    raise
+        return number
+
+    async def _apply_everywhere(self, collection, shard, local, op):
+        missing = number = None
+        try:
+            number = await self._node.transfers.apply(collection, local, op)
+        except ApiError as error:
+            if not is_missing_point(error):
+                raise
+            missing = error  # Points that are there were changed, so the others must follow.
         forward = self._node.transfers.forward(collection, shard.id, op)
         if forward is not None:
             await forward
@@ -180,15 +241,19 @@ class Writer:
             p for p, s in shard.replicas.items() if s in UPDATABLE and p != self._node.peer_id
         ]
         if followers:
-            await self._follow(collection, shard, followers, op)
+            await self._follow(collection, shard, followers, op, missing is not None)
+        if missing is not None:
+            raise missing
         return number
 
-    async def _follow(self, collection, shard, followers, op):
+    async def _follow(self, collection, shard, followers, op, may_miss):
         body = {"uuid": collection.uuid, "shard": shard.id, "op": op}
         calls = (self._node.peers.call(p, "/internal/apply", body) for p in followers)
         results = await asyncio.gather(*calls, return_exceptions=True)
         failed = []
         for peer, result in zip(followers, results):
+            if may_miss and is_missing_point(result):
+                continue
             if isinstance(result, (PeerUnavailable, ApiError)):
                 log.warning(
                     "shard %s of %s on peer %s: %s", shard.id, collection.name, peer, result
@@ -209,9 +274,15 @@ class Writer:
                 f"Failed to apply operation to at least {wanted} replicas: {text}"
             )
 
-    def follow(self, uuid, shard_id, op):
-        """A write that the leader passes to this replica."""
-        local = self._node.shards.get((uuid, shard_id))
-        if local is None:
+    async def follow(self, uuid, shard_id, op):
+        """A write that the leader, or the source of a migration, passes to this replica."""
+        local = await self._local(uuid, shard_id)
+        collection = self._node.state.find(uuid)
+        if local is None or collection is None:
             raise errors.service_error(f"Local shard {shard_id} not found")
-        return local.apply(op)
+        try:
+            return await self._node.transfers.apply(collection, local, op)
+        except ApiError as error:
+            if is_missing_point(error) and _only_existing(op):
+                return None
+            raise

@@ -3,11 +3,10 @@
 from aiohttp import web
 
 from . import errors, snapshots
-from .edge_filter import json_id
 from .errors import ApiError
 from .http_base import envelope, flag, in_background, json_object, path_shard, waited
 from .recover import Spool, recover_shard, spool_multipart, spool_url
-from .ringreads import foreign_ids
+from .reshard_writes import remove_foreign
 
 PRIORITIES = ("no_sync", "snapshot", "replica")
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -160,14 +159,9 @@ async def cleanup(node, request):
 
 
 async def _clean(collection, shard):
-    hidden = [json_id(i) for i in shard.moved]
-    if hidden:
-        shard.apply({"kind": "delete", "points": hidden})
-    shard.moved = set()
-    async for ids in foreign_ids(collection, shard):
-        if ids:
-            shard.apply({"kind": "delete", "points": ids})
-    shard.cleaned = True
+    stages = shard.dirtied
+    await remove_foreign(collection, shard)
+    shard.cleaned = shard.dirtied == stages
 
 
 def register(routes):

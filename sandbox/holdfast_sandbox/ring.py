@@ -114,6 +114,10 @@ class HashRing:
         self._np_keys = np.array(self._keys, np.uint64)
         self._np_shards = np.array(self._shards, np.int64)
 
+    def __len__(self):
+        """How many shards share the ring."""
+        return len(self._keys) // VIRTUAL_NODES
+
     def owner(self, point_id):
         """The shard that owns `point_id`."""
         at = bisect.bisect_left(self._keys, siphash24(point_key(point_id)))

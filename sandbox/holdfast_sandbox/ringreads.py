@@ -50,7 +50,7 @@ async def ring_scroll(collection, shard, body, expected):
 
 async def foreign_ids(collection, shard):
     """Ids of the replica that the ring gives to another shard; `cleanup` deletes them."""
-    ring = _ring_of(collection, shard.id)
+    ring = collection.rings(collection.shards[shard.id].key)[-1]
     async for points in _pages(shard, {"with_payload": False}):
         owners = ring.owners([p["id"] for p in points])
         yield [p["id"] for p, owner in zip(points, owners) if owner != shard.id]

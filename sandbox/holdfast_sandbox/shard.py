@@ -40,7 +40,6 @@ class LocalShard:
         self.id = shard_id
         self.config = config
         self.held = set()
-        self.moved = set()  # Ids that a resharding gave to another shard, until they are deleted.
         self.op_num = 0  # The number that the next operation gets.
         self.updated_at = 0.0
         self.dirty = False
@@ -53,6 +52,7 @@ class LocalShard:
         self.snapshots_running = 0
         self.optimized_points = 0
         self.cleaned = False  # A cleanup by the hash ring has run.
+        self.dirtied = 0  # How often a resharding has made clean-ups void, as this shard knows.
         self.broken = ""  # Why the shard cannot be used: its files did not load.
         self._edge = None
         self._schema = None
@@ -126,11 +126,6 @@ class LocalShard:
         """Raises the server's 500 when the files of the shard did not load."""
         if not self.usable:
             raise errors.service_error(self.broken or f"Local shard {self.id} is closed")
-
-    @property
-    def hidden(self):
-        """Ids that reads leave out."""
-        return self.held | self.moved if self.moved else self.held
 
     # -- held deletes -------------------------------------------------------------------------
 
@@ -251,7 +246,7 @@ class LocalShard:
         """One read: scroll, count, facet, retrieve or query."""
         self.check_usable()
         try:
-            return _READS[kind](self._edge, body, self.hidden)
+            return _READS[kind](self._edge, body, self.held)
         except (errors.ApiError, MemoryError):
             raise
         except Exception as error:

@@ -7,16 +7,17 @@ ApiError and changes nothing, so that a proposer can try it before it writes it 
 
 from dataclasses import dataclass, field
 
-from . import errors
+from . import errors, resharding
 from .ring import HashRing
 
 # Replica states of the reference 3.8.
 READABLE = frozenset({"Active", "ActiveRead", "ReshardingScaleDown"})
 UPDATABLE = READABLE | {"Partial", "Initializing", "Listener", "Resharding"}
 SOURCES = frozenset({"Active", "ActiveRead", "Resharding", "ReshardingScaleDown"})
+RESHARDING_METHOD = "resharding_stream_records"
+STAGES = ("MigratingPoints", "ReadHashRingCommitted", "WriteHashRingCommitted")
 TARGET_STATE = {
     "stream_records": "Partial",
-    "resharding_stream_records": "Resharding",
     "snapshot": "Recovery",
     "wal_delta": "Recovery",
 }
@@ -65,17 +66,21 @@ class Transfer:
 
 @dataclass
 class Resharding:
-    """A resharding in progress (transcript 4); `stage` is the last step that was committed."""
+    """A resharding in progress (transcripts 4 and 6); no call shows its stage."""
 
     uuid: str
     direction: str
     shard_id: int
     peer_id: int
     shard_key: object = None
-    stage: str = "migrating"  # then migrated, read_committed, write_committed
+    stage: str = "MigratingPoints"
 
-    def reads_moved(self):
-        return self.stage in ("read_committed", "write_committed")
+    def reached(self, stage):
+        return STAGES.index(self.stage) >= STAGES.index(stage)
+
+    def replica_state(self):
+        """The state of a replica that points are migrated to."""
+        return "Resharding" if self.direction == "up" else "ReshardingScaleDown"
 
 
 @dataclass
@@ -89,6 +94,8 @@ class Collection:
     schema: dict = field(default_factory=dict)
     transfers: list = field(default_factory=list)
     resharding: object = None
+    dirtied: dict = field(default_factory=dict)  # Shard -> how often its clean-up became void.
+    sweeps: dict = field(default_factory=dict)  # Shard -> how many reshardings down were aborted.
     _rings: dict = field(default_factory=dict)
 
     @property
@@ -106,25 +113,41 @@ class Collection:
     def shards_of_key(self, key):
         return sorted(s.id for s in self.shards.values() if _key_token(s.key) == _key_token(key))
 
-    def ring(self, key=None, extra=True):
-        """The ring of a key.  During a resharding `extra` says whether the new shard is in it."""
+    def rings(self, key=None):
+        """The rings by which writes of a key go: one, or the old and the new one in a resharding.
+
+        Until the write ring is committed a point goes to its owner in both.
+        """
         ids = self.shards_of_key(key) if key is not None else sorted(self.shards)
         moving = self.resharding
-        if moving and _key_token(moving.shard_key) == _key_token(key):
-            counts = moving.direction == "up"
-            if extra != counts:
-                ids = [i for i in ids if i != moving.shard_id]
-        token = (tuple(ids),)
+        if moving is None or _key_token(moving.shard_key) != _key_token(key):
+            return [self._ring(ids)]
+        without = [i for i in ids if i != moving.shard_id]
+        old, new = (without, ids) if moving.direction == "up" else (ids, without)
+        if moving.reached("WriteHashRingCommitted"):
+            return [self._ring(new)]
+        return [self._ring(old), self._ring(new)]
+
+    def ring(self, key=None):
+        """The ring of `hash_ring_filter`: in a resharding the one with more shards."""
+        return max(self.rings(key), key=len)
+
+    def _ring(self, ids):
+        token = tuple(ids)
         if token not in self._rings:
             self._rings = {token: HashRing(ids)} | dict(list(self._rings.items())[:63])
         return self._rings[token]
 
     def read_shards(self):
-        """Shards that a read asks: a new one counts when the read ring is committed."""
-        moving = self.resharding
-        if moving and moving.direction == "up" and not moving.reads_moved():
-            return sorted(i for i in self.shards if i != moving.shard_id)
-        return sorted(self.shards)
+        """Shards that a read asks: not the new one before the read ring is committed, nor the one
+        that goes once the write ring is."""
+        moving, ids = self.resharding, sorted(self.shards)
+        if moving is None:
+            return ids
+        up = moving.direction == "up"
+        if moving.reached("ReadHashRingCommitted" if up else "WriteHashRingCommitted") == up:
+            return ids
+        return [i for i in ids if i != moving.shard_id]
 
     def transfer_of(self, shard_id):
         """The transfer that reads from this shard, if one runs."""
@@ -146,6 +169,7 @@ class ClusterState:
         self.collections = {}
         self.aliases = {}
         self.metadata = {}
+        self.stopped = ""  # Why no peer applies anything any more (see `_op_stop`).
 
     # -- looking things up ------------------------------------------------------------------
 
@@ -189,6 +213,8 @@ class ClusterState:
         if holds and not op.get("force"):
             raise errors.bad_request(f"Cannot remove peer {peer} as there are shards on it")
         for collection in self.collections.values():
+            if collection.resharding and collection.resharding.peer_id == peer:
+                resharding.abort(collection)
             for transfer in [t for t in collection.transfers if t.involves(peer)]:
                 _abort(collection, transfer)
             for shard in collection.shards.values():
@@ -249,6 +275,9 @@ class ClusterState:
 
     def _op_drop_shard_key(self, op):
         collection = self._collection(op)
+        moving = collection.resharding
+        if moving and _key_token(moving.shard_key) == _key_token(op["key"]):
+            resharding.abort(collection)
         gone = collection.shards_of_key(op["key"])
         for shard_id in gone:
             del collection.shards[shard_id]
@@ -270,6 +299,8 @@ class ClusterState:
                 continue
             if state in ("Dead", "ManualRecovery") and _last_active(shard, peer):
                 continue  # The last active replica is never deactivated (reference 3.8).
+            if state == "Dead" and not resharding.replica_dies(collection, shard, peer):
+                continue
             shard.replicas[peer] = state
 
     def _op_drop_replica(self, op):
@@ -293,8 +324,10 @@ class ClusterState:
         transfer = Transfer(**op["transfer"])
         target = transfer.shard_id if transfer.to_shard_id is None else transfer.to_shard_id
         shard = self._shard(collection, target)
+        by_ring = transfer.method == RESHARDING_METHOD
+        state = resharding.migrating_to(collection) if by_ring else TARGET_STATE[transfer.method]
         collection.transfers.append(transfer)
-        shard.replicas[transfer.target] = TARGET_STATE[transfer.method]
+        shard.replicas[transfer.target] = state
 
     def _op_transfer_finish(self, op):
         collection = self._collection(op)
@@ -302,8 +335,8 @@ class ClusterState:
         if transfer is None:
             raise errors.not_found("There is no transfer for this shard")
         collection.transfers.remove(transfer)
-        if transfer.to_shard_id is not None:
-            return  # The target stays in state Resharding until the migration is finished.
+        if transfer.method == RESHARDING_METHOD:
+            return  # The target keeps its state until finish_migrating_points.
         shard = collection.shards[transfer.shard_id]
         shard.replicas[transfer.target] = "Active"
         if not transfer.sync:
@@ -317,9 +350,14 @@ class ClusterState:
         _abort(collection, transfer, op.get("dead_target", False))
 
     def _op_reshard(self, op):
-        from . import resharding
+        resharding.apply(self._collection(op), op)
 
-        resharding.apply(self, self._collection(op), op)
+    def _op_stop(self, op):
+        """An operation that no peer can apply: the consensus of all of them ends here (measured).
+
+        No change is committed after it, and no node that stops starts again.
+        """
+        self.stopped = op["error"]
 
 
 def find_transfer(collection, key):
@@ -336,7 +374,8 @@ def _last_active(shard, peer):
 def _abort(collection, transfer, dead_target=True):
     """Ends a transfer without success: a synced target becomes Dead, a moved one goes away."""
     collection.transfers.remove(transfer)
-    if transfer.to_shard_id is not None:
+    if transfer.method == RESHARDING_METHOD:
+        resharding.transfer_failed(collection)
         return
     shard = collection.shards.get(transfer.shard_id)
     if shard is None or shard.replicas.get(transfer.target) == "Active":

@@ -49,7 +49,10 @@ def _role(node):
     return "Leader" if leader(node) == node.peer_id else "Follower"
 
 
-def consensus_status():
+def consensus_status(node):
+    if node.state.stopped:
+        error = "Failed to handle committed entries"
+        return {"consensus_thread_status": "stopped_with_err", "err": error}
     return {"consensus_thread_status": _STATUS_WORKING, "last_update": now_text()}
 
 
@@ -67,7 +70,7 @@ def cluster_status(node):
             "role": _role(node),
             "is_voter": True,
         },
-        "consensus_thread_status": consensus_status(),
+        "consensus_thread_status": consensus_status(node),
         "message_send_failures": dict(node.peers.failures),
     }
 
@@ -81,7 +84,7 @@ def peer_details(node):
         "term": 1,
         "commit": node.state.commit,
         "num_pending_operations": 0,
-        "consensus_thread_status": consensus_status(),
+        "consensus_thread_status": consensus_status(node),
     }
 
 
@@ -246,7 +249,7 @@ def _node_cluster(node, level):
             "role": _role(node),
             "is_voter": True,
             "peer_id": node.peer_id,
-            "consensus_thread_status": consensus_status(),
+            "consensus_thread_status": consensus_status(node),
         }
     if level >= 2:
         out["config"] = _CLUSTER_CONFIG

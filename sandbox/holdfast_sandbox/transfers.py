@@ -10,13 +10,15 @@ import collections
 import logging
 import time
 
-from . import errors, images
+import orjson
+
+from . import errors, images, ring_transfer
 from .errors import ApiError, PeerUnavailable
 from .edge_filter import json_id
 from .optimizer import op_weight
 from .recover import Spool, receive_shard
 from .snapshots import frozen
-from .state import find_transfer
+from .state import RESHARDING_METHOD, find_transfer
 from .tarformat import END
 
 log = logging.getLogger(__name__)
@@ -24,8 +26,9 @@ log = logging.getLogger(__name__)
 TRIES = 3  # Reference 5.
 BATCH = 100  # Records a step of a stream transfer.
 WATCH_SECONDS = 0.25
+BARRIER_SECONDS = 5.0
 QUEUE_POINTS = 50_000  # Points kept for a target that loads a snapshot; then writers wait.
-METHODS = ("stream_records", "snapshot", "wal_delta", "resharding_stream_records")
+METHODS = ("stream_records", "snapshot", "wal_delta", RESHARDING_METHOD)
 
 
 class Job:
@@ -41,6 +44,9 @@ class Job:
         self.queued = 0
         self.room = asyncio.Event()
         self.room.set()
+        self.page_lock = asyncio.Lock()  # A page of a migration is on its way, or a write.
+        self.forwards = False  # Whether writes go to the target of a migration as well.
+        self.broken = None  # Why such a write did not get there.
         self.task = None
 
     def comment(self):
@@ -173,7 +179,7 @@ class Transfers:
                     attempt,
                     error,
                 )
-                job.queue = None
+                job.queue, job.forwards = None, False
                 job.room.set()
                 await asyncio.sleep(0.2 * attempt)
         collection = self._node.state.find(job.uuid)
@@ -196,13 +202,30 @@ class Transfers:
         else:
             await self._by_ring(job, collection, shard)
 
+    async def _by_ring(self, job, collection, shard):
+        target = {"uuid": job.uuid, "shard": job.transfer.to_shard_id}
+        await ring_transfer.wait_ready(self._node.peers.call, job.transfer.target, target)
+        await ring_transfer.migrate(
+            job,
+            collection,
+            shard,
+            self._page,
+            lambda op: self._to_target(job, op),
+            lambda sent, total: self._progress(job, sent, total),
+            lambda: self._finish(job),
+        )
+
     async def _barrier(self, job):
-        """From here on every living peer sends writes of the shard to this node."""
+        """From here on every living peer sends writes of the shard to this node.
+
+        What they had split before they knew of the transfer has arrived.
+        """
+        await self._node.writer.settle(BARRIER_SECONDS)
         body = {
             "uuid": job.uuid,
             "shard": job.transfer.shard_id,
             "commit": self._node.state.commit,
-            "timeout": 5.0,
+            "timeout": BARRIER_SECONDS,
         }
         peers = [p for p in self._node.peers.others() if self._node.peers.is_alive(p)]
         calls = (self._node.peers.call(p, "/internal/barrier", body) for p in peers)
@@ -225,19 +248,29 @@ class Transfers:
         target = transfer.shard_id if transfer.to_shard_id is None else transfer.to_shard_id
         body = {"uuid": job.uuid, "shard": target, "op": op}
         if transfer.target == self._node.peer_id:
-            return self._node.writer.follow(job.uuid, target, op)
+            # Through JSON, as to another peer: pages hold arrays that an update cannot take.
+            plain = orjson.loads(orjson.dumps(op, option=orjson.OPT_SERIALIZE_NUMPY))
+            return await self._node.writer.follow(job.uuid, target, plain)
         return await self._node.peers.call(transfer.target, "/internal/apply", body)
 
     def forward(self, collection, shard_id, op):
-        """What a write on a shard that is being transferred must wait for, or None."""
+        """What a write on a shard whose snapshot is on its way must wait for, or None."""
         for job in self._jobs.values():
-            if job.uuid != collection.uuid or job.transfer.shard_id != shard_id:
-                continue
-            if job.queue is not None:
+            if (job.uuid, job.transfer.shard_id) == (collection.uuid, shard_id) and (
+                job.queue is not None
+            ):
                 return self._enqueue(job, op)
-            if job.transfer.method == "resharding_stream_records":
-                return self._forward_by_ring(job, collection, op)
         return None
+
+    async def apply(self, collection, local, op):
+        """Applies an update to a replica of this node, and to where its points are migrated."""
+        key = (collection.uuid, local.id, RESHARDING_METHOD)
+        for job in self._jobs.values():
+            if (job.uuid, job.transfer.shard_id, job.transfer.method) == key:
+                return await ring_transfer.apply_and_forward(
+                    job, collection, local, op, lambda part, job=job: self._to_target(job, part)
+                )
+        return local.apply(op)
 
     async def _enqueue(self, job, op):
         job.queue.append(op)
@@ -350,41 +383,3 @@ class Transfers:
                     f"peer {job.transfer.target} does not make shard {job.transfer.shard_id}"
                 )
             await asyncio.sleep(0.02)
-
-    # -- resharding -------------------------------------------------------------------------------
-
-    async def _by_ring(self, job, collection, shard):
-        """Points whose owner in the new ring is the target shard; newer ones there are kept."""
-        ring = collection.ring(collection.shards[shard.id].key)
-        total, sent, offset = shard.info()["points"], 0, None
-        while True:
-            async with shard.write_lock:
-                page = self._page(shard, offset)
-                owners = ring.owners([p["id"] for p in page["points"]])
-                moving = [
-                    p for p, o in zip(page["points"], owners) if o == job.transfer.to_shard_id
-                ]
-                if moving:
-                    await self._to_target(
-                        job, {"kind": "upsert", "points": moving, "update_mode": "insert_only"}
-                    )
-                offset = page["next_page_offset"]
-                sent += len(page["points"])
-                self._progress(job, sent, max(total, sent))
-                if offset is None:
-                    await self._finish(job)
-                    return
-            await asyncio.sleep(0)
-
-    async def _forward_by_ring(self, job, collection, op):
-        """A write during the migration reaches the new shard in the source's order, too."""
-        if op["kind"] in ("create_index", "drop_index", "named_vector"):
-            return
-        if op.get("points") is None:
-            await self._to_target(job, op)
-            return
-        ids = [p["id"] if isinstance(p, dict) else p for p in op["points"]]
-        owners = collection.ring(collection.shards[job.transfer.shard_id].key).owners(ids)
-        part = [p for p, o in zip(op["points"], owners) if o == job.transfer.to_shard_id]
-        if part:
-            await self._to_target(job, {**op, "points": part})

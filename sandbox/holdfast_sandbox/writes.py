@@ -8,6 +8,8 @@ from .http_base import flag
 
 def update_result(request, number):
     """`wait=true`: applied and visible; else acknowledged, which is the default."""
+    if number is None:  # Nothing was changed (transcript 6).
+        return {"status": "acknowledged"}
     done = flag(request, "wait", False)
     return {"operation_id": number, "status": "completed" if done else "acknowledged"}
 
@@ -66,17 +68,12 @@ def read_shards(collection, body):
 
 
 def _by_ring(collection, key, ids, items):
-    """Items by the shard that owns them; in a resharding by both rings (notes g)."""
-    rings = [collection.ring(key)]
-    moving = collection.resharding
-    if moving and not moving.reads_moved():
-        rings.append(collection.ring(key, extra=False))
+    """Items by the shard that owns them; in a resharding by both rings."""
+    rings = collection.rings(key)
     split = {}
     for ring in rings:
         for owner, item in zip(ring.owners(ids), items):
-            chosen = split.setdefault(owner, [])
-            if not chosen or chosen[-1] is not item:
-                chosen.append(item)
+            split.setdefault(owner, []).append(item)
     if len(rings) > 1:
         split = {s: _distinct(chosen) for s, chosen in split.items()}
     return split
@@ -107,7 +104,14 @@ def split_points(collection, body, points, make):
     for key, _ in write_targets(collection, body):
         for shard_id, part in _by_ring(collection, key, ids, points).items():
             ops.append((shard_id, make(part)))
-    return ops
+    return _marked(collection, ops)
+
+
+def _marked(collection, ops):
+    """Tells who gets an update that it was split by two rings (see reshard_writes.py)."""
+    if collection.resharding is None:
+        return ops
+    return [(shard_id, {**op, "by_both_rings": True}) for shard_id, op in ops]
 
 
 def split_selection(collection, body, op):
@@ -122,7 +126,7 @@ def split_selection(collection, body, op):
             ops += [(shard_id, op) for shard_id in shard_ids]
         else:
             raise errors.bad_json(_NO_SELECTION[op["kind"] == "delete"], at_end=False)
-    return ops
+    return _marked(collection, ops)
 
 
 def upsert_ops(collection, body):

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 import dataset
+import resharding_story
 import tarcheck
 from compare import ANY, FREE, LIKE_FIRST, MAP, OPTIONAL, TEXT, UNORDERED, Rule
 from holdfast_sandbox.demo_client import Answer, wait_for
@@ -601,12 +602,20 @@ def rs2_is_idle(player: Player) -> None:
     player.wait_green("rs2")
 
 
+# --- Transcript 6: resharding up and down -----------------------------------------------------
+
+for _index, _act in enumerate(resharding_story.acts()):
+    [_step] = step((resharding_story.TRANSCRIPT, _index))
+    _step.before, _step.rules = _act.before, _act.rules
+
+
 # --- Transcript 5: a dead peer ----------------------------------------------------------------
 
 
 @before((5, 0))
 def kill_a_node(player: Player) -> None:
     """Makes what the record has besides, then ends node 2 and waits until the others notice."""
+    resharding_story.forget(player)
     if "rs2" in _names(player):
         player.call("DELETE", "/collections/rs2?timeout=60")
     make_rs(player, "rs", 3, {0: [2], 1: [1], 2: [0]})

@@ -1,6 +1,7 @@
 """Every recorded exchange, played against the sandbox."""
 
 import pytest
+import resharding_story
 import script
 from player import Player
 from transcripts import load
@@ -32,3 +33,9 @@ def test_every_exchange_is_compared_or_listed(outcomes):
 def test_the_table_names_only_exchanges_that_exist():
     assert set(script.NOT_REPLAYABLE) <= {exchange.key for exchange in EXCHANGES}
     assert set(script.STEPS) <= {exchange.key for exchange in EXCHANGES}
+
+
+def test_the_story_of_the_resharding_is_what_was_recorded():
+    told = [(act.note, act.node, act.method, act.path, act.body) for act in resharding_story.acts()]
+    recorded = [e for e in EXCHANGES if e.transcript == resharding_story.TRANSCRIPT]
+    assert told == [(e.note, e.node, e.method, e.path, e.body) for e in recorded]

@@ -18,12 +18,14 @@ URIS = {
     2: "http://127.0.0.1:21025/",
 }
 
+KILLS = 5  # The transcript that kills a node: the last one that is played.
+
 
 @dataclass(frozen=True)
 class Exchange:
     """One recorded request and its answer."""
 
-    transcript: int  # 1 to 5
+    transcript: int  # 1 to 6
     index: int  # Line in the transcript, from 0.
     note: str
     node: int  # 0 to 2
@@ -52,11 +54,15 @@ class Exchange:
         return isinstance(text, str) and re.fullmatch(r"<\d+ bytes>", text) is not None
 
 
+def _numbered() -> list[tuple[int, Path]]:
+    paths = (DATA / "transcripts").glob("*.jsonl")
+    return [(int(path.name.split("-")[0]), path) for path in paths]
+
+
 def load() -> list[Exchange]:
-    """All exchanges, in the order in which they were recorded."""
+    """All exchanges, in the order in which they are played."""
     result = []
-    for path in sorted((DATA / "transcripts").glob("*.jsonl")):
-        transcript = int(path.name.split("-")[0])
+    for transcript, path in sorted(_numbered(), key=lambda pair: (pair[0] == KILLS, pair)):
         for index, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
             told = json.loads(line)
             result.append(
