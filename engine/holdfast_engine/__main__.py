@@ -38,6 +38,8 @@ def main(argv=None):
     limits.more_files()
     keep = limits.die_with_input()
     limits.limit_memory(arguments.memory_bytes)
+    # Nothing here multiplies matrices: threads for it would only take memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from .server import Server
     except ImportError as error:

@@ -59,7 +59,7 @@ std::vector<RestoreDifference> CompareThenAndNow(
     const Topology& target, const RestorePlan& plan) {
   std::map<PeerId, Share> had;
   std::map<PeerId, Share> gets;
-  std::vector<RestoreDifference> replication;
+  std::vector<RestoreDifference> changes;
   for (const CollectionPlan& item : plan.collections) {
     const CollectionRecord& record = records.at(item.source);
     for (const ShardPlacement& placement : item.shards) {
@@ -69,10 +69,17 @@ std::vector<RestoreDifference> CompareThenAndNow(
       if (shard == record.collection.shards.end()) continue;
       for (const Replica& replica : shard->replicas) had[replica.peer].Add(image->tar_bytes);
     }
+    if (item.copy_shards != 0) {
+      const std::string each = record.collection.custom_sharding ? " of each shard key" : "";
+      changes.push_back(
+          {.what = "shards of '" + item.source + "'",
+           .then = std::to_string(record.shards.size()),
+           .now = std::to_string(item.copy_shards) + each + ", filled by a copy of the points"});
+    }
     if (item.replication_factor != record.collection.replication_factor) {
-      replication.push_back({.what = "replicas of '" + item.source + "'",
-                             .then = std::to_string(record.collection.replication_factor),
-                             .now = std::to_string(item.replication_factor)});
+      changes.push_back({.what = "replicas of '" + item.source + "'",
+                         .then = std::to_string(record.collection.replication_factor),
+                         .now = std::to_string(item.replication_factor)});
     }
   }
   std::vector<RestoreDifference> rows = {
@@ -91,7 +98,7 @@ std::vector<RestoreDifference> CompareThenAndNow(
                     .then = was_there ? had[id].Text() : "not there",
                     .now = NowOf(Find(target.peers, id), gets[id])});
   }
-  std::ranges::move(replication, std::back_inserter(rows));
+  std::ranges::move(changes, std::back_inserter(rows));
   return rows;
 }
 

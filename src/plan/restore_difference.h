@@ -20,7 +20,8 @@ struct RestoreDifference {
 };
 
 /// Peers, versions, then every peer with the replicas and bytes it had and gets, then every
-/// collection whose replication changes. `now` is what holds once `plan` is carried out.
+/// collection whose number of shards or replication changes. `now` is what holds once `plan` is
+/// carried out.
 std::vector<RestoreDifference> CompareThenAndNow(
     const GroupManifest& manifest, const std::map<std::string, CollectionRecord>& records,
     const Topology& target, const RestorePlan& plan);

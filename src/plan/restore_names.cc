@@ -85,6 +85,13 @@ Status RestoreNamer::Name(const Collection& source, CollectionPlan& plan) {
 
 void RestoreNamer::PlanKeys(const CollectionRecord& record, CollectionPlan& plan) {
   if (!record.collection.custom_sharding) return;
+  if (plan.copy_shards != 0) {
+    // Points find their shards anew, so ids do not matter.
+    for (const ShardKey& key : record.collection.shard_keys) {
+      plan.keys.push_back({.key = key, .shards = plan.copy_shards, .filler = false});
+    }
+    return;
+  }
   std::uint32_t next = 1;
   std::uint32_t fillers = 0;
   const auto filler_key = [&] {

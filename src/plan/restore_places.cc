@@ -94,10 +94,31 @@ void RestorePlacer::Place(std::vector<CollectionPlan>& plans, bool stay) {
     CheckConsolidation(records_.at(plans[i].source), plans[i]);
   }
   CheckRoom(placer, plans);
+  for (CollectionPlan& plan : plans) {
+    if (plan.copy_shards == 0) continue;
+    // They stood for what the server will do, as far as room and crowding go.
+    plan.shards.clear();
+    plan.place_on.clear();
+    for (const PeerRoom& room : usable_) plan.place_on.push_back(room.peer);
+  }
+}
+
+/// Shards that are not there yet, all of a size.
+std::vector<ShardDemand> RestorePlacer::NewShards(const CollectionPlan& plan) {
+  const std::size_t number = plan.copy_shards * std::max<std::size_t>(1, plan.keys.size());
+  std::vector<ShardDemand> demands;
+  for (std::size_t i = 0; i < number; ++i) {
+    demands.push_back({.shard = ShardId(static_cast<std::uint32_t>(i)),
+                       .bytes = plan.tar_bytes / number,
+                       .had = {},
+                       .replicas = plan.replication_factor});
+  }
+  return demands;
 }
 
 std::vector<ShardDemand> RestorePlacer::Demands(const CollectionRecord& record,
                                                 const CollectionPlan& plan, bool stay) const {
+  if (plan.copy_shards != 0) return NewShards(plan);
   std::vector<ShardDemand> demands;
   for (const ShardImage& image : record.shards) {
     ShardDemand demand{.shard = image.shard,
@@ -137,9 +158,12 @@ void RestorePlacer::CheckMemory(const std::vector<CollectionPlan>& plans) {
   std::map<PeerId, std::uint64_t> memory;
   for (const CollectionPlan& plan : plans) {
     for (const ShardPlacement& placement : plan.shards) {
-      const auto& images = records_.at(plan.source).shards;
-      const auto image = std::ranges::find(images, placement.shard, &ShardImage::shard);
-      for (const PeerId peer : placement.peers) memory[peer] += image->tar_bytes;
+      std::uint64_t bytes = plan.tar_bytes / plan.shards.size();
+      if (plan.copy_shards == 0) {
+        const auto& images = records_.at(plan.source).shards;
+        bytes = std::ranges::find(images, placement.shard, &ShardImage::shard)->tar_bytes;
+      }
+      for (const PeerId peer : placement.peers) memory[peer] += bytes;
     }
   }
   for (const auto& [peer, limits] : request_.limits) {

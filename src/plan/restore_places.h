@@ -28,14 +28,15 @@ class RestorePlacer {
   bool Uses(PeerId peer) const;
   std::size_t peers() const noexcept { return usable_.size(); }
 
-  /// Sets replication, shards and bytes of the plans, and says what is given up. With `stay` the
-  /// shards stay on the peers their plans gave them, as far as those may be used.
+  /// Sets replication, shards (or place_on) and bytes of the plans, and says what is given up. With
+  /// `stay` the shards stay on the peers their plans gave them, as far as those may be used.
   void Place(std::vector<CollectionPlan>& plans, bool stay);
 
  private:
   Status Consolidate(bool begun);
   std::vector<ShardDemand> Demands(const CollectionRecord& record, const CollectionPlan& plan,
                                    bool stay) const;
+  static std::vector<ShardDemand> NewShards(const CollectionPlan& plan);
   void CheckConsolidation(const CollectionRecord& record, const CollectionPlan& plan);
   void CheckRoom(const Placer& placer, const std::vector<CollectionPlan>& plans);
   void CheckMemory(const std::vector<CollectionPlan>& plans);

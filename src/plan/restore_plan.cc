@@ -1,6 +1,8 @@
 #include "plan/restore_plan.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <utility>
 
 #include "model/json.h"
@@ -51,6 +53,7 @@ class Planner {
       plan.source = summary->name;
       plan.record = summary->record;
       HF_RETURN_IF_ERROR(namer_.Name(record->second.collection, plan));
+      PlanShards(record->second, plan);
       namer_.PlanKeys(record->second, plan);
       plan_.collections.push_back(std::move(plan));
     }
@@ -132,6 +135,7 @@ class Planner {
       }
       HF_RETURN_IF_ERROR(CheckCollectionName(to));
     }
+    HF_RETURN_IF_ERROR(CheckShardNumbers());
     for (const PeerId peer : request_.avoid) {
       if (target_.FindPeer(peer) != nullptr) continue;
       return Error(ErrorCode::kInvalidArgument,
@@ -140,6 +144,59 @@ class Planner {
     }
     CheckVersions();
     return {};
+  }
+
+  Status CheckShardNumbers() const {
+    const auto check = [](std::uint32_t shards, const std::string& text) -> Status {
+      if (shards >= 1 && shards <= kRestoreShardsMax) return {};
+      return Error(ErrorCode::kInvalidArgument, "--shards " + text + " is not between 1 and " +
+                                                    std::to_string(kRestoreShardsMax));
+    };
+    for (const auto& [name, shards] : request_.shards) {
+      if (std::ranges::find(manifest_.collections, name, &CollectionSummary::name) ==
+          manifest_.collections.end()) {
+        return Error(ErrorCode::kNotFound, "--shards names '" + name + "', which the group has not",
+                     "`holdfast show " + manifest_.id.value() + "` lists its collections");
+      }
+      if (!Asked(name)) {
+        return Error(ErrorCode::kInvalidArgument,
+                     "--shards names '" + name + "', which --collections leaves out");
+      }
+      HF_RETURN_IF_ERROR(check(shards, name + "=" + std::to_string(shards)));
+    }
+    if (request_.shards_of_all == 0) return {};
+    return check(request_.shards_of_all, std::to_string(request_.shards_of_all));
+  }
+
+  /// Whether the points have to be copied, and what is in the way of that.
+  void PlanShards(const CollectionRecord& record, CollectionPlan& plan) {
+    const auto named = request_.shards.find(plan.source);
+    const std::uint32_t wanted =
+        named == request_.shards.end() ? request_.shards_of_all : named->second;
+    std::map<std::optional<ShardKey>, std::uint32_t> had;
+    for (const ShardImage& image : record.shards) ++had[image.key];
+    const bool same =
+        std::ranges::all_of(had, [&](const auto& entry) { return entry.second == wanted; });
+    if (wanted == 0 || same) return;
+    plan.copy_shards = wanted;
+    for (const ShardImage& image : record.shards) {
+      if (image.points_min <= image.ring_points_max) continue;
+      findings_.Problem("shard " + std::to_string(image.shard.value()) + " of '" + plan.source +
+                            "' has points that belong to other shards (left by a resharding), "
+                            "which a copy would bring to life again",
+                        "restore it without --shards");
+    }
+    if (!record.collection.custom_sharding) CheckServerPlaces(plan);
+  }
+
+  /// A new collection's shards go wherever the server likes, to dead peers too (measured 18).
+  void CheckServerPlaces(const CollectionPlan& plan) {
+    for (const Peer& peer : target_.peers) {
+      if (placer_.Uses(peer.id)) continue;
+      findings_.Problem("the server itself places the new shards of '" + plan.source + "', also " +
+                            "on " + FormatPeer(peer.id) + ", which is not to get any",
+                        "remove that peer from the cluster, or restore without --shards");
+    }
   }
 
   void PlanMetadata() {

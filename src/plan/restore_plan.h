@@ -46,10 +46,19 @@ struct RestoreRequest {
   std::optional<PeerId> consolidate_on;
   /// Consolidate also where the target has collections already (`--yes`).
   bool accept_crowding = false;
+  /// Name as in the group -> number of shards to restore it with (`--shards NAME=K`); with custom
+  /// sharding, of every shard key. Where that is not the number it had, its points are copied out
+  /// of the images.
+  std::map<std::string, std::uint32_t> shards;
+  /// The same for collections that are not named there (`--shards K`); 0: as in the group.
+  std::uint32_t shards_of_all = 0;
   std::map<PeerId, PeerLimits> limits;
   /// Images a peer may be sent at a time.
   std::uint32_t receives_at_once = 4;
 };
+
+/// Most shards (of one key) that may be asked for: beyond it is a typing error, not a wish.
+inline constexpr std::uint32_t kRestoreShardsMax = 1000;
 
 std::string_view RestoreLayoutName(RestoreLayout layout) noexcept;
 
@@ -83,6 +92,11 @@ struct CollectionPlan {
   Naming naming = Naming::kFree;
   std::uint32_t replication_factor = 1;
   std::vector<KeyStep> keys;
+  /// Not 0: the collection gets so many shards (of every shard key), and its points are copied out
+  /// of the images instead of the images being sent; `shards` is empty then, for the server places
+  /// new shards: on `place_on` with custom sharding, else on any of its peers.
+  std::uint32_t copy_shards = 0;
+  std::vector<PeerId> place_on;
   /// Ascending by shard.
   std::vector<ShardPlacement> shards;
   /// Aliases to point at the target when it is verified.

@@ -86,12 +86,16 @@ Json CollectionPlanJson(const CollectionPlan& plan) {
                       {"reasons", std::move(reasons)},
                       {"revision", placement.revision}});
   }
+  Json place_on = Json::array();
+  for (const PeerId peer : plan.place_on) place_on.push_back(peer.value());
   return {{"source", plan.source},
           {"record", plan.record},
           {"target", plan.target},
           {"naming", NamingName(plan.naming)},
           {"replication_factor", plan.replication_factor},
           {"keys", std::move(keys)},
+          {"copy_shards", plan.copy_shards},
+          {"place_on", std::move(place_on)},
           {"shards", std::move(shards)},
           {"aliases", plan.aliases},
           {"tar_bytes", plan.tar_bytes}};
@@ -106,6 +110,11 @@ Result<CollectionPlan> CollectionPlanFrom(const Json& document) {
   plan.replication_factor = in.Number32("replication_factor");
   plan.tar_bytes = in.Number("tar_bytes");
   const std::string naming = in.Text("naming");
+  // Plans of versions before have none of these.
+  if (in.Has("copy_shards")) plan.copy_shards = in.Number32("copy_shards");
+  if (in.Has("place_on")) {
+    HF_TRY(plan.place_on, PeersFrom(in.Array("place_on")));
+  }
   for (const Json& item : in.Array("keys")) {
     Reader key(item, "a shard key step");
     HF_TRY(ShardKey value, ShardKeyFrom(key.At("key")));
@@ -149,6 +158,8 @@ std::string RestoreRequestToJson(const GroupId& group, const RestoreRequest& req
               {"layout", RestoreLayoutName(request.layout)},
               {"avoid", std::move(avoid)}};
   if (request.consolidate_on) out["consolidate_on"] = request.consolidate_on->value();
+  if (!request.shards.empty()) out["shards"] = request.shards;
+  if (request.shards_of_all != 0) out["shards_of_all"] = request.shards_of_all;
   return json::Dump(out);
 }
 
@@ -173,6 +184,13 @@ Result<std::pair<GroupId, RestoreRequest>> RestoreRequestFromJson(std::string_vi
   if (in.Has("consolidate_on")) request.consolidate_on = PeerId(in.Number("consolidate_on"));
   if (in.Has("layout")) {
     HF_TRY(request.layout, LayoutFrom(in.Text("layout")));
+  }
+  if (in.Has("shards_of_all")) request.shards_of_all = in.Number32("shards_of_all");
+  for (const auto& [name, shards] : in.At("shards").items()) {
+    if (!shards.is_number_unsigned()) {
+      return Error(ErrorCode::kDataLoss, "a number of shards is no number");
+    }
+    request.shards[name] = shards.get<std::uint32_t>();
   }
   HF_RETURN_IF_ERROR(in.status());
   return std::pair(group, std::move(request));

@@ -433,6 +433,112 @@ TEST(RestorePlanTest, RefusesAKeyWhoseOwnIdsHaveGaps) {
   EXPECT_THAT(world.Refusal(), AllOf(HasSubstr("key \"a\""), HasSubstr("cannot be made again")));
 }
 
+// --- another number of shards --------------------------------------------------------------------
+
+TEST(RestorePlanTest, AnotherNumberOfShardsIsACopyThatTheServerPlaces) {
+  Case world(3, 3);
+  world.Hold("docs", {{1, 2}, {2, 3}}, {"live"});
+  world.Hold("other", {{1}, {2}, {3}});
+  world.request.shards["docs"] = 5;
+  const auto plan = world.Plan();
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  const CollectionPlan& copied = plan->collections[0];
+  EXPECT_EQ(copied.copy_shards, 5U);
+  EXPECT_THAT(copied.shards, IsEmpty());
+  EXPECT_EQ(copied.replication_factor, 2U);
+  EXPECT_EQ(copied.tar_bytes, 2000U);
+  EXPECT_THAT(copied.place_on, SizeIs(3));
+  EXPECT_THAT(copied.aliases, ElementsAre("live"));
+  EXPECT_EQ(plan->collections[1].copy_shards, 0U);
+  EXPECT_THAT(plan->collections[1].shards, SizeIs(3));
+  const auto again = RestorePlanFromJson(RestorePlanToJson(*plan));
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  EXPECT_EQ(RestorePlanToJson(*again), RestorePlanToJson(*plan));
+  EXPECT_EQ(again->collections[0].copy_shards, 5U);
+}
+
+TEST(RestorePlanTest, TheNumberItHasIsRestoredFromItsImages) {
+  Case world(3, 3);
+  world.Hold("docs", {{1}, {2}});
+  world.Hold("wide", {{1}, {2}, {3}});
+  world.request.shards_of_all = 2;
+  world.request.shards["wide"] = 3;
+  for (const CollectionPlan& plan : world.Plan()->collections) {
+    EXPECT_EQ(plan.copy_shards, 0U) << plan.source;
+  }
+  world.request.shards.clear();
+  EXPECT_EQ(world.Plan()->collections[1].copy_shards, 2U);
+}
+
+TEST(RestorePlanTest, EveryShardKeyGetsTheNumberAndGapsDoNotMatter) {
+  Case world(2, 2);
+  world.Hold(Custom({{ShardKey("a"), {1, 3}}, {ShardKey(std::uint64_t{7}), {9}}}));
+  world.request.shards_of_all = 4;
+  const CollectionPlan plan = world.One();
+  EXPECT_EQ(plan.copy_shards, 4U);
+  EXPECT_THAT(Steps(plan), ElementsAre(R"("a":4)", "7:4"));
+  // One key that has the number already does not make the others have it.
+  world.request.shards_of_all = 1;
+  EXPECT_EQ(world.One().copy_shards, 1U);
+}
+
+TEST(RestorePlanTest, WhereTheServerWouldPlaceOnAPeerThatIsNotToBeUsedACopyIsRefused) {
+  Case world(3, 3);
+  world.Hold("docs", {{1}, {2}});
+  world.request.shards_of_all = 3;
+  world.target.peers[1].answers = false;
+  world.target.peers[1].trouble = "connection refused";
+  EXPECT_THAT(world.Refusal(), AllOf(HasSubstr("places the new shards of 'docs'"), HasSubstr("2"),
+                                     HasSubstr("without --shards")));
+  // With shard keys the peers are named.
+  Case keyed(3, 3);
+  keyed.Hold(Custom({{ShardKey("a"), {1}}}));
+  keyed.request.shards_of_all = 3;
+  keyed.request.avoid = {PeerId(2)};
+  EXPECT_THAT(keyed.One().place_on, ElementsAre(PeerId(1), PeerId(3)));
+}
+
+TEST(RestorePlanTest, PointsThatBelongElsewhereAreNotCopied) {
+  Case world(1, 1);
+  CollectionRecord& record = world.Hold("docs", {{1}, {1}});
+  record.shards[1].points_min = record.shards[1].points_max = 100;
+  record.shards[1].ring_points_min = record.shards[1].ring_points_max = 60;
+  EXPECT_TRUE(world.Plan().ok());
+  world.request.shards_of_all = 3;
+  EXPECT_THAT(world.Refusal(), AllOf(HasSubstr("shard 1 of 'docs'"), HasSubstr("resharding")));
+  // Under writers the counts are bounds, taken one after the other.
+  record.shards[1].points_min = 55;
+  EXPECT_TRUE(world.Plan().ok());
+}
+
+TEST(RestorePlanTest, ACopyNeedsRoomAndReplicasLikeAnyRestore) {
+  Case world(3, 2);
+  world.Hold("docs", {{1, 2, 3}, {1, 2, 3}});
+  world.request.shards_of_all = 4;
+  EXPECT_THAT(world.Refusal(), HasSubstr("2 of 3 replicas"));
+  world.request.allow_consolidation = true;
+  EXPECT_EQ(world.One().replication_factor, 2U);
+  world.request.limits[PeerId(1)].disk_free = 100;
+  EXPECT_THAT(world.Refusal(), HasSubstr("of disk"));
+}
+
+TEST(RestorePlanTest, NumbersOfShardsAreCheckedAndSurviveTheJournal) {
+  Case world(1, 1);
+  world.Hold("docs", {{1}, {1}});
+  for (const std::uint32_t shards : {0U, 1001U}) {
+    world.request.shards["docs"] = shards;
+    EXPECT_THAT(world.Refusal(), HasSubstr("docs=" + std::to_string(shards)));
+  }
+  world.request.shards = {{"none", 2}};
+  EXPECT_THAT(world.Refusal(), HasSubstr("'none', which the group has not"));
+  world.request.shards = {{"docs", 1}};
+  world.request.shards_of_all = 7;
+  const auto again = RestoreRequestFromJson(RestoreRequestToJson(kGroup, world.request));
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  EXPECT_EQ(again->second.shards, world.request.shards);
+  EXPECT_EQ(again->second.shards_of_all, 7U);
+}
+
 // --- placement -----------------------------------------------------------------------------------
 
 TEST(RestorePlanTest, KeepsReplicasWhereTheyWere) {

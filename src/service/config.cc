@@ -151,12 +151,6 @@ Keys RepositoryKeys(RepositoryConfig& repository) {
           {"insecure", Flag(repository.insecure)}};
 }
 
-Keys CatalogKeys(CatalogConfig& catalog) {
-  return {{"url", Text(catalog.url)},
-          {"password_file", Text(catalog.password_file)},
-          {"ca_file", Text(catalog.ca_file)}};
-}
-
 Keys BackupKeys(BackupConfig& backup) {
   return {{"spool_directory", Text(backup.spool_directory)},
           {"spool_bytes_max", Size(backup.spool_bytes_max)},
@@ -165,7 +159,24 @@ Keys BackupKeys(BackupConfig& backup) {
           {"upload_threads", Count(backup.upload_threads)}};
 }
 
-Keys RestoreKeys(RestoreConfig& restore) { return {{"first", Texts(restore.first)}}; }
+Keys RestoreKeys(RestoreConfig& restore) {
+  return {{"first", Texts(restore.first)},
+          {"scratch_directory", Text(restore.scratch_directory)},
+          {"scratch_bytes_max", Size(restore.scratch_bytes_max)}};
+}
+
+/// The sections of which there is one each.
+std::map<std::string, Keys> SingleSections(Config& config) {
+  return {{"catalog",
+           {{"url", Text(config.catalog.url)},
+            {"password_file", Text(config.catalog.password_file)},
+            {"ca_file", Text(config.catalog.ca_file)}}},
+          {"backup", BackupKeys(config.backup)},
+          {"restore", RestoreKeys(config.restore)},
+          {"engine",
+           {{"command", Texts(config.engine.command)},
+            {"memory_bytes", Size(config.engine.memory_bytes)}}}};
+}
 
 /// Letters that must be changed, added or removed to get from one word to the other.
 std::size_t Distance(std::string_view a, std::string_view b) {
@@ -205,7 +216,7 @@ Status ReadKeys(const toml::node& node, const std::string& where, const std::str
   const toml::table* table = node.as_table();
   if (table == nullptr) {
     return Error(ErrorCode::kConfiguration, At(where, node) + ": " + section + " is not a section",
-                 "sections are [cluster.NAME], [repository.NAME], [catalog] and [backup]");
+                 "sections are [cluster.NAME], [repository.NAME], [catalog], [backup], ...");
   }
   for (const auto& [name, value] : *table) {
     const std::string key(name.str());
@@ -271,6 +282,7 @@ Section& Named(std::map<std::string, Section>& sections, const std::string& lowe
 
 Status ReadEnvironment(const Environment& environment, Config& config) {
   constexpr std::string_view kPrefix = "HOLDFAST__";
+  const std::map<std::string, Keys> single = SingleSections(config);
   for (const auto& [variable, value] : environment) {
     if (!variable.starts_with(kPrefix)) continue;
     std::vector<std::string> parts;
@@ -285,16 +297,12 @@ Status ReadEnvironment(const Environment& environment, Config& config) {
       keys = ClusterKeys(Named(config.clusters, parts[1]));
     } else if (parts.size() == 3 && parts[0] == "repository") {
       keys = RepositoryKeys(Named(config.repositories, parts[1]));
-    } else if (parts.size() == 2 && parts[0] == "catalog") {
-      keys = CatalogKeys(config.catalog);
-    } else if (parts.size() == 2 && parts[0] == "backup") {
-      keys = BackupKeys(config.backup);
-    } else if (parts.size() == 2 && parts[0] == "restore") {
-      keys = RestoreKeys(config.restore);
+    } else if (parts.size() == 2 && single.contains(parts[0])) {
+      keys = single.at(parts[0]);
     } else {
       return Error(ErrorCode::kConfiguration, "environment variable " + variable + " names nothing",
                    "write HOLDFAST__CLUSTER__NAME__KEY, HOLDFAST__REPOSITORY__NAME__KEY, "
-                   "HOLDFAST__CATALOG__KEY, HOLDFAST__BACKUP__KEY or HOLDFAST__RESTORE__KEY");
+                   "or HOLDFAST__SECTION__KEY with CATALOG, BACKUP, RESTORE or ENGINE");
     }
     const auto setter = keys.find(parts.back());
     if (setter == keys.end()) {
@@ -358,6 +366,8 @@ void Anchor(Config& config) {
   }
   anchor(config.catalog.password_file);
   anchor(config.catalog.ca_file);
+  std::vector<std::string>& command = config.engine.command;
+  if (!command.empty() && command.front().find('/') != std::string::npos) anchor(command.front());
 }
 
 template <class Section>
@@ -396,20 +406,17 @@ Result<Config> ParseConfig(std::string_view text, const std::string& where,
                                                 std::to_string(error.source().begin.line) + ": " +
                                                 std::string(error.description()));
   }
-  const std::map<std::string, int> known{
-      {"cluster", 0}, {"repository", 0}, {"catalog", 0}, {"backup", 0}, {"restore", 0}};
+  std::map<std::string, Keys> known = SingleSections(config);
+  known["cluster"] = {};
+  known["repository"] = {};
   for (const auto& [name, node] : document) {
     const std::string key(name.str());
     if (key == "cluster") {
       HF_RETURN_IF_ERROR(ReadSections(node, where, key, config.clusters, ClusterKeys));
     } else if (key == "repository") {
       HF_RETURN_IF_ERROR(ReadSections(node, where, key, config.repositories, RepositoryKeys));
-    } else if (key == "catalog") {
-      HF_RETURN_IF_ERROR(ReadKeys(node, where, "[catalog]", CatalogKeys(config.catalog)));
-    } else if (key == "backup") {
-      HF_RETURN_IF_ERROR(ReadKeys(node, where, "[backup]", BackupKeys(config.backup)));
-    } else if (key == "restore") {
-      HF_RETURN_IF_ERROR(ReadKeys(node, where, "[restore]", RestoreKeys(config.restore)));
+    } else if (known.contains(key)) {
+      HF_RETURN_IF_ERROR(ReadKeys(node, where, "[" + key + "]", known.at(key)));
     } else {
       return Unknown(key, At(where, node), known);
     }
@@ -426,14 +433,13 @@ Result<Config> LoadConfig(const std::optional<std::string>& path, const Environm
   };
   std::string chosen = path.value_or("");
   if (chosen.empty()) {
-    const std::string home = variable("XDG_CONFIG_HOME").empty() ? variable("HOME") + "/.config"
-                                                                 : variable("XDG_CONFIG_HOME");
+    const std::string set = variable("XDG_CONFIG_HOME");
+    const std::string home = set.empty() ? variable("HOME") + "/.config" : set;
     for (const std::string& candidate :
          {std::string("holdfast.toml"), home + "/holdfast/holdfast.toml"}) {
       std::error_code ignored;
-      if (std::filesystem::is_regular_file(candidate, ignored)) {
+      if (chosen.empty() && std::filesystem::is_regular_file(candidate, ignored)) {
         chosen = candidate;
-        break;
       }
     }
   }
@@ -462,15 +468,13 @@ std::map<std::string, std::vector<std::string>> ConfigurationKeys() {
   RepositoryConfig repository;
   PeerLimits peer;
   std::map<std::string, std::vector<std::string>> sections;
-  const auto add = [&](const char* section, const Keys& keys) {
+  const auto add = [&](const std::string& section, const Keys& keys) {
     for (const auto& [key, setter] : keys) sections[section].push_back(key);
   };
   add("[cluster.NAME]", ClusterKeys(cluster));
   add("[cluster.NAME.peer.\"ID\"]", PeerKeys(peer));
   add("[repository.NAME]", RepositoryKeys(repository));
-  add("[catalog]", CatalogKeys(config.catalog));
-  add("[backup]", BackupKeys(config.backup));
-  add("[restore]", RestoreKeys(config.restore));
+  for (const auto& [name, keys] : SingleSections(config)) add("[" + name + "]", keys);
   return sections;
 }
 

@@ -77,6 +77,15 @@ struct BackupConfig {
 struct RestoreConfig {
   /// Collections, or patterns with '*', in the order in which they are wanted back.
   std::vector<std::string> first;
+  /// Where images are unpacked whose points are copied (`--shards`); empty: $TMPDIR.
+  std::string scratch_directory;
+  std::uint64_t scratch_bytes_max = 64 * kGiB;
+};
+
+/// [engine]: the process that opens images (docs/design/engine-protocol.md).
+struct EngineConfig {
+  std::vector<std::string> command = {"holdfast-engine"};
+  std::uint64_t memory_bytes = 4 * kGiB;
 };
 
 struct Config {
@@ -85,6 +94,7 @@ struct Config {
   CatalogConfig catalog;
   BackupConfig backup;
   RestoreConfig restore;
+  EngineConfig engine;
   /// The file that was read; empty when there was none.
   std::string path;
 };

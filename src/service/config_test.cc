@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "service/parts.h"
 #include "testing/paths.h"
 
 namespace holdfast {
@@ -40,6 +41,28 @@ TEST(ConfigTest, ReadsAWholeFile) {
   EXPECT_EQ(config->backup.spool_bytes_max, 2 * kGiB);
   EXPECT_EQ(ChooseCluster(*config, "")->name, "prod");
   EXPECT_EQ(ChooseRepository(*config, "main")->url, "file:///srv/backups");
+}
+
+TEST(ConfigTest, TheEngineIsACommandWithItsArguments) {
+  EXPECT_THAT(ParseConfig("", "f", {})->engine.command, ElementsAre("holdfast-engine"));
+  const auto config = ParseConfig(
+      "[engine]\ncommand = [\"/opt/python\", \"-m\", \"holdfast_engine\"]\nmemory_bytes = "
+      "\"1GiB\"\n"
+      "[restore]\nscratch_directory = \"/srv/scratch\"\n",
+      "f", {{"HOLDFAST__RESTORE__SCRATCH_BYTES_MAX", "7GiB"}});
+  ASSERT_TRUE(config.ok()) << config.error().ToString();
+  EXPECT_THAT(config->engine.command, ElementsAre("/opt/python", "-m", "holdfast_engine"));
+  EXPECT_EQ(config->engine.memory_bytes, kGiB);
+  EXPECT_EQ(config->restore.scratch_directory, "/srv/scratch");
+  EXPECT_EQ(config->restore.scratch_bytes_max, 7 * kGiB);
+}
+
+TEST(ConfigTest, TheEngineGetsNothingSecretOfTheEnvironment) {
+  EXPECT_THAT(EngineEnvironment({{"AWS_SECRET_ACCESS_KEY", "hunter2"},
+                                 {"HOLDFAST__CLUSTER__PROD__URLS", "http://key@host"},
+                                 {"PATH", "/usr/bin"},
+                                 {"VIRTUAL_ENV", "/opt/venv"}}),
+              ElementsAre("PATH=/usr/bin", "VIRTUAL_ENV=/opt/venv"));
 }
 
 TEST(ConfigTest, AnUnknownKeyNamesTheNearestAndTheLine) {

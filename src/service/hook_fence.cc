@@ -16,6 +16,7 @@
 #include <thread>
 #include <utility>
 
+#include "exec/child_process.h"
 #include "model/json.h"
 #include "service/script.h"
 

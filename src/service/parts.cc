@@ -170,6 +170,16 @@ Result<std::unique_ptr<Engine>> OpenEngine(const CallContext& call, const Cluste
   return OpenQdrant(call, std::move(options), clock);
 }
 
+std::vector<std::string> EngineEnvironment(const Environment& all) {
+  std::vector<std::string> passed_on;
+  for (const char* const name : {"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR",
+                                 "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}) {
+    const auto found = all.find(name);
+    if (found != all.end()) passed_on.push_back(found->first + "=" + found->second);
+  }
+  return passed_on;
+}
+
 std::string DefaultSpoolDirectory() {
   std::error_code failed;
   const std::filesystem::path folder = std::filesystem::temp_directory_path(failed);

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -48,6 +49,10 @@ Result<std::unique_ptr<Catalog>> OpenConfiguredCatalog(const CallContext& call,
 /// Secrets of a cluster are read anew for each command.
 Result<std::unique_ptr<Engine>> OpenEngine(const CallContext& call, const ClusterConfig& config,
                                            Clock& clock);
+
+/// What a holdfast-engine gets of it: where programs and Python's packages are. Credentials and
+/// passwords may stand in the rest.
+std::vector<std::string> EngineEnvironment(const Environment& all);
 
 /// Where unlinked temporary files go when the configuration does not say.
 std::string DefaultSpoolDirectory();

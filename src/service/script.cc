@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "exec/child_process.h"
 #include "http/client.h"
 
 extern char** environ;
@@ -71,20 +72,6 @@ Error WithoutPath(const Error& error, const HttpRequest& request) {
 }
 
 }  // namespace
-
-void GiveNothingOfOurs(posix_spawn_file_actions_t& actions, posix_spawnattr_t& attributes,
-                       short flags) {
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  sigset_t all;
-  sigfillset(&all);
-  // posix_spawn skips the two that cannot be changed.
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(
-      &attributes, static_cast<short>(flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
-}
 
 Status RunScript(const CallContext& call, Clock& clock, const std::string& script) {
   HF_TRY(const int input, PipeOf(script + "\n"));

@@ -2,20 +2,12 @@
 
 #pragma once
 
-#include <spawn.h>
-
 #include <string>
 
 #include "base/clock.h"
 #include "base/result.h"
 
 namespace holdfast {
-
-/// Prepares a child process: none of our descriptors but 0, 1 and 2 as set by `actions` before, no
-/// blocked and no ignored signal (ours are not its own; POSIX lets a shell trap none that it was
-/// given ignored). Adds to `flags`.
-void GiveNothingOfOurs(posix_spawn_file_actions_t& actions, posix_spawnattr_t& attributes,
-                       short flags);
 
 /// Runs `script` with /bin/sh, fed on standard input so that it shows in no process list; standard
 /// output goes to our standard error. kFailedPrecondition with the exit status when it is not 0;

@@ -1,0 +1,84 @@
+#include "ops/scratch_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace holdfast {
+namespace {
+
+constexpr std::string_view kPrefix = "holdfast-scratch-";
+constexpr const char* kLock = "lock";
+/// A folder without a lock is either being made at this moment or was left by a crash then.
+constexpr std::time_t kBeingMadeSeconds = 600;
+
+Error SystemError(const std::string& doing) {
+  const ErrorCode code = errno == ENOSPC || errno == EDQUOT ? ErrorCode::kResourceExhausted
+                                                            : ErrorCode::kFailedPrecondition;
+  return Error(code, doing + ": " + std::strerror(errno),
+               "set [restore] scratch_directory to a folder that holdfast may write to");
+}
+
+/// Whether whoever made it is gone. Nobody else's folder, and no link, is ever touched. `now` by
+/// the clock of the file system.
+bool IsLeft(const std::string& folder, std::time_t now) {
+  struct stat about{};
+  if (::lstat(folder.c_str(), &about) != 0) return false;
+  if (!S_ISDIR(about.st_mode) || about.st_uid != ::geteuid()) return false;
+  const std::string path = folder + "/" + kLock;
+  const int lock = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (lock < 0) return errno == ENOENT && now - about.st_mtime > kBeingMadeSeconds;
+  const bool free = ::flock(lock, LOCK_EX | LOCK_NB) == 0;
+  ::close(lock);
+  return free;
+}
+
+void Sweep(const std::string& parent, const std::string& newest) {
+  struct stat about{};
+  if (::lstat(newest.c_str(), &about) != 0) return;
+  std::error_code failed;
+  std::filesystem::directory_iterator entries(parent, failed);
+  for (; !failed && entries != std::filesystem::directory_iterator(); entries.increment(failed)) {
+    if (!entries->path().filename().string().starts_with(kPrefix)) continue;
+    if (!IsLeft(entries->path(), about.st_mtime)) continue;
+    // What cannot be removed now is tried again by the next one.
+    std::error_code ignored;
+    std::filesystem::remove_all(entries->path(), ignored);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ScratchFolder>> ScratchFolder::Make(const std::string& parent) {
+  std::string path = parent + "/" + std::string(kPrefix) + "XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return SystemError("make a scratch folder in " + parent);
+  const std::string name = path + "/" + kLock;
+  const int lock = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (lock < 0 || ::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    const Error error = SystemError("lock the scratch folder " + path);
+    if (lock >= 0) ::close(lock);
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+    return error;
+  }
+  Sweep(parent, path);
+  return std::unique_ptr<ScratchFolder>(new ScratchFolder(std::move(path), lock));
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+  ::close(lock_);
+}
+
+}  // namespace holdfast
