@@ -11,7 +11,7 @@ import time
 
 from . import errors
 from .errors import ApiError, PeerUnavailable
-from .reshard_writes import by_mode, is_missing_point
+from .reshard_writes import by_mode, is_missing_point, still_owned
 from .state import SOURCES, UPDATABLE
 
 log = logging.getLogger(__name__)
@@ -278,8 +278,11 @@ class Writer:
         """A write that the leader, or the source of a migration, passes to this replica."""
         local = await self._local(uuid, shard_id)
         collection = self._node.state.find(uuid)
-        if local is None or collection is None:
+        if local is None or collection is None or shard_id not in collection.shards:
             raise errors.service_error(f"Local shard {shard_id} not found")
+        op = still_owned(collection, shard_id, op)  # This node may know more than the sender.
+        if op.get("points") == []:
+            return None
         try:
             return await self._node.transfers.apply(collection, local, op)
         except ApiError as error:

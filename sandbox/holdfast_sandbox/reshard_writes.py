@@ -47,6 +47,8 @@ def by_mode(collection, shard_id, op):
     """An update as one or two: of points that it may make, and of such as must be there."""
     op = still_owned(collection, shard_id, op)
     moving = collection.resharding
+    if op.get("by_both_rings") and op.get("points") == []:
+        return []
     if moving is None or not op.get("points") or op["kind"] not in _POINT_KINDS:
         return [op]
     is_target, up = shard_id == moving.shard_id, moving.direction == "up"

@@ -38,7 +38,7 @@ async def migrate(job, collection, shard, page, send, progress, finish):
             target = job.transfer.to_shard_id
             moving = [p for p, owner in zip(found["points"], owners) if owner == target]
             if moving:
-                await send({"kind": "upsert", "points": moving})
+                await send({"kind": "upsert", "points": moving, "by_both_rings": True})
             offset = found["next_page_offset"]
             sent += len(found["points"])
             progress(sent, max(total, sent))
@@ -67,7 +67,7 @@ async def apply_and_forward(job, collection, local, op, send):
         part = _forwarded(job, collection, op) if job.forwards else None
         if part is not None:
             try:
-                await send({**part, "existing_only": True})
+                await send({**part, "existing_only": True, "by_both_rings": True})
             except (ApiError, PeerUnavailable) as error:
                 job.broken = error
         if failed is not None:

@@ -28,6 +28,6 @@ def cluster(sandbox):
 @pytest.fixture(scope="module")
 def own_cluster(tmp_path_factory):
     """A cluster of which a test may kill nodes."""
-    made = SandboxCluster(tmp_path_factory.mktemp("sandbox") / "c", 3)
+    made = SandboxCluster(tmp_path_factory.mktemp("sandbox") / "c", 3, ("--resharding",))
     yield made
     made.down()

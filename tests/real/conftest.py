@@ -9,7 +9,9 @@ _TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_TESTS.parent / "sandbox"))
 sys.path.insert(0, str(_TESTS / "contract"))
 sys.path.insert(0, str(_TESTS / "demo"))
-pytest.register_assert_rewrite("test_traps", "test_dead_peer", "test_writers")
+pytest.register_assert_rewrite(
+    "test_traps", "test_dead_peer", "test_resharding_traps", "test_writers"
+)
 
 from clusters import RealThree  # noqa: E402
 

@@ -1,12 +1,12 @@
 """A cluster from outside: keys, odd names, crashes, transfers and optimizations under writers."""
 
 import random
-import threading
 import time
 from urllib.parse import quote
 
 import pytest
 from nodes import Sandbox, wait_for
+from writers import Writers, all_active
 
 ODD_NAMES = [
     "with blank",
@@ -99,75 +99,6 @@ def test_keys_separate_who_may_do_what(tmp_path):
         cluster.down()
 
 
-class Writers:
-    """Writers with ids of their own; they know what was acknowledged last for each id."""
-
-    def __init__(self, sandbox, name, count=3, ids=300):
-        self._sandbox = sandbox
-        self._name = name
-        self._stop = threading.Event()
-        self.truth = {}  # Id -> payload value, or None when deleted; only acknowledged writes.
-        self.unsure = set()  # Ids whose last write was not acknowledged.
-        self.acknowledged = 0
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=(k, ids)) for k in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self, number, count):
-        chance, step = random.Random(number), 0
-        while not self._stop.is_set():
-            step += 1
-            ids = {
-                number * 10_000 + chance.randrange(count) for _ in range(chance.randrange(1, 15))
-            }
-            base = f"/collections/{self._name}/points"
-            if chance.random() < 0.7:
-                points = [{"id": i, "vector": [1, 2, 3, i], "payload": {"v": step}} for i in ids]
-                call = ("PUT", f"{base}?wait=true", {"points": points})
-                value = step
-            else:
-                call = ("POST", f"{base}/delete?wait=true", {"points": sorted(ids)})
-                value = None
-            answer = self._sandbox.call(chance.randrange(3), *call)
-            with self._lock:
-                if answer.status == 200:
-                    self.acknowledged += 1
-                    self.truth |= {i: value for i in ids}
-                    self.unsure -= ids
-                else:
-                    self.unsure |= ids
-
-    def stop(self):
-        deadline = time.monotonic() + 30
-        while self.acknowledged <= 20 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def check(self):
-        """Every replica of a shard is equal, and all together hold what was acknowledged."""
-        sandbox, name = self._sandbox, self._name
-        peers, found = sandbox.peers(), {}
-        for shard, replicas in sandbox.replicas(name).items():
-            copies = [sandbox.shard_points(name, shard, peers.index(p)) for p in replicas]
-            assert all(c == copies[0] for c in copies), f"replicas of shard {shard} differ"
-            found |= copies[0]
-        wanted = {
-            i: {"v": v} for i, v in self.truth.items() if v is not None and i not in self.unsure
-        }
-        found = {i: p for i, p in found.items() if i not in self.unsure}
-        assert found == wanted
-        assert self.acknowledged > 20
-
-
-def _all_active(sandbox, name):
-    seen = sandbox.call(0, "GET", f"/collections/{name}/cluster").result
-    states = {s for r in sandbox.replicas(name).values() for s in r.values()}
-    return not seen["shard_transfers"] and states == {"Active"}
-
-
 def test_nothing_acknowledged_is_lost_when_nodes_are_killed(sandbox):
     sandbox.create("killed", shard_number=3, replication_factor=2)
     writers = Writers(sandbox, "killed")
@@ -180,7 +111,7 @@ def test_nothing_acknowledged_is_lost_when_nodes_are_killed(sandbox):
             sandbox.run("start", str(node))
     finally:
         writers.stop()
-    wait_for("healed replicas", lambda: _all_active(sandbox, "killed"), 60)
+    wait_for("healed replicas", lambda: all_active(sandbox, "killed"), 60)
     writers.check()
 
 
@@ -197,66 +128,10 @@ def test_shards_move_under_writers_without_a_loss(sandbox, method):
                 move = {"shard_id": shard, "from_peer_id": max(replicas), "to_peer_id": free}
                 body = {"move_shard": {**move, "method": method}}
                 assert sandbox.call(0, "POST", f"/collections/{name}/cluster", body).result is True
-            wait_for("the moves", lambda: _all_active(sandbox, name), 60)
+            wait_for("the moves", lambda: all_active(sandbox, name), 60)
     finally:
         writers.stop()
     writers.check()
-
-
-def test_a_new_number_of_shards_loses_nothing_under_writers(tmp_path):
-    """The steps of transcript 4."""
-    cluster = Sandbox(tmp_path / "c", 3, "--resharding")
-    try:
-        cluster.create("r", shard_number=2)
-        cluster.fill("r", 900_000, 902_000)
-        writers = Writers(cluster, "r")
-        path = "/collections/r/cluster?timeout=30"
-
-        def step(**body):
-            assert cluster.call(0, "POST", path, body).result is True
-
-        try:
-            step(start_resharding={"direction": "up"})
-            new = cluster.replicas("r")[2]
-            assert set(new.values()) == {"Resharding"}
-            for shard in (0, 1):
-                [source] = cluster.replicas("r")[shard]
-                move = {"shard_id": shard, "to_shard_id": 2, "from_peer_id": source}
-                move |= {"to_peer_id": next(iter(new)), "method": "resharding_stream_records"}
-                step(replicate_shard=move)
-                wait_for("the migration", lambda: not _transfers(cluster, "r"))
-            step(finish_migrating_points={})
-            step(commit_read_hash_ring={})
-            for shard in (0, 1):
-                node = cluster.holder("r", shard)
-                clean = f"/collections/r/shards/{shard}/cleanup?wait=true"
-                assert cluster.call(node, "POST", clean).result == {"status": "completed"}
-            step(commit_write_hash_ring={})
-            step(finish_resharding={})
-        finally:
-            writers.stop()
-        _check_after_resharding(cluster, writers)
-    finally:
-        cluster.down()
-
-
-def _transfers(cluster, name):
-    return cluster.call(0, "GET", f"/collections/{name}/cluster").result["shard_transfers"]
-
-
-def _check_after_resharding(cluster, writers):
-    writers.truth |= {i: "filled" for i in range(900_000, 902_000)}
-    found = {}
-    for shard in (0, 1, 2):
-        node = cluster.holder("r", shard)
-        points = cluster.shard_points("r", shard, node)
-        body = {"hash_ring_filter": {"expected_shard_id": shard}}
-        path = f"/collections/r/shards/{shard}/points/count"
-        assert cluster.call(node, "POST", path, body).result["count"] == len(points)
-        assert not set(points) & set(found)
-        found |= points
-    wanted = {i for i, v in writers.truth.items() if v is not None} - writers.unsure
-    assert set(found) - writers.unsure == wanted
 
 
 @pytest.mark.parametrize("real", [False, True])
@@ -325,7 +200,7 @@ def test_a_snapshot_whose_files_do_not_load_takes_the_old_data_and_heals_from_a_
     assert failed.message.startswith("Service internal error: Failed to load local shard")
 
     def healed():
-        if not _all_active(sandbox, "broken"):
+        if not all_active(sandbox, "broken"):
             return False
         try:
             points = [
