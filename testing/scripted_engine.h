@@ -52,6 +52,8 @@ struct ScriptedOptions {
   /// Every piece of a stream moves the clock by this.
   Duration piece_time = Duration(0);
   std::size_t piece_bytes = 4096;
+  /// How long the servers take to copy a shard that is moved or replicated.
+  Duration transfer_time = std::chrono::seconds(2);
   /// How long a state that was proposed (Active after SendShard) takes to be seen.
   Duration consensus_time = std::chrono::milliseconds(50);
   /// Stand-alone server: one peer, not distributed.
@@ -110,8 +112,18 @@ class ScriptedEngine final : public Engine {
   void FinishOptimization(const ReplicaRef& replica);
   /// Operations that are accepted and not yet applied; falls by `step` with every look at it.
   void SetUpdateQueue(const ReplicaRef& replica, std::uint64_t length, std::uint64_t step = 1);
-  void StartTransfer(const std::string& collection, const ShardTransfer& transfer);
+  /// A transfer of somebody else's: listed, and doing nothing, until FinishTransfers.
+  void ShowTransfer(const std::string& collection, const ShardTransfer& transfer);
   void FinishTransfers(const std::string& collection);
+  /// The next `times` transfers that are started fail half way, as the server's do after its own
+  /// three tries.
+  void FailTransfers(int times);
+  /// Transfers under way, and the most there ever were at once: to one peer, and in total.
+  std::uint32_t transfers_max(std::optional<PeerId> to = {}) const;
+  /// The least number of Active replicas on living peers that the shard has had since it was made,
+  /// or since WatchReplicas.
+  std::uint32_t least_active(const std::string& collection, ShardId shard) const;
+  void WatchReplicas();
   void SetResharding(const std::string& collection, const std::string& what);
   void SetAlias(const std::string& alias, const std::string& collection);
   /// An empty value removes the key.
@@ -205,6 +217,14 @@ class ScriptedEngine final : public Engine {
                      const std::string& value_json) override;
   Status FinishCollection(const CallContext& call, const std::string& name,
                           const Collection& as) override;
+
+  /// The target starts empty and is Active after transfer_time with what the source has then. While
+  /// one of the two peers is dead nothing moves on: a dead target makes it fail in the end, a dead
+  /// source keeps it listed until it comes back or somebody aborts it (reference 5).
+  Status StartTransfer(const CallContext& call, const TransferRef& transfer,
+                       TransferKind kind) override;
+  Status AbortTransfer(const CallContext& call, const TransferRef& transfer) override;
+  TransferProgress ProgressOf(const ShardTransfer& transfer) const override;
 
  private:
   struct World;

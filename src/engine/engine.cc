@@ -9,6 +9,17 @@ std::string Describe(const ReplicaRef& replica) {
          "' on peer " + std::to_string(replica.peer.value());
 }
 
+std::string Describe(const TransferRef& transfer) {
+  return "shard " + std::to_string(transfer.shard.value()) + " of '" + transfer.collection +
+         "' from peer " + std::to_string(transfer.from.value()) + " to peer " +
+         std::to_string(transfer.to.value());
+}
+
+bool IsTransfer(const ShardTransfer& listed, const TransferRef& transfer) {
+  return listed.shard == transfer.shard && listed.from == transfer.from &&
+         listed.to == transfer.to && (!listed.to_shard || *listed.to_shard == listed.shard);
+}
+
 Result<std::vector<ReplicaHealth>> ClusterReader::ReadHealths(
     const CallContext& call, const std::vector<ReplicaRef>& replicas) {
   std::vector<ReplicaHealth> healths;

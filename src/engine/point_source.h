@@ -62,9 +62,9 @@ class PointSource {
   /// Ascending by id; the same ones as long as the source lives.
   virtual Result<std::vector<SourceShard>> Shards(const CallContext& call) = 0;
 
-  /// Points strictly after `after`, an id_json (empty: from the start), which need not exist: a copy
-  /// that was interrupted goes on behind the last id that it has recorded. Points that are written
-  /// or deleted meanwhile may be seen or not.
+  /// Points strictly after `after`, an id_json (empty: from the start), which need not exist: a
+  /// copy that was interrupted goes on behind the last id that it has recorded. Points that are
+  /// written or deleted meanwhile may be seen or not.
   ///
   /// kUnavailable when the shard cannot be read now and may be later; kDataLoss when it is damaged.
   virtual Result<PointPage> ReadPage(const CallContext& call, ShardId shard,

@@ -274,12 +274,12 @@ TEST(BackupOpTest, ASkewAboveTheLimitFailsAfterThreeAttempts) {
 TEST(BackupOpTest, WaitsForATransferToEndWhenAsked) {
   OpsWorld world;
   world.engine.AddCollection("docs", Shards(1, 2));
-  world.engine.StartTransfer("docs", {.shard = ShardId(0),
-                                      .to_shard = {},
-                                      .from = PeerId(101),
-                                      .to = PeerId(103),
-                                      .method = "snapshot",
-                                      .comment = ""});
+  world.engine.ShowTransfer("docs", {.shard = ShardId(0),
+                                     .to_shard = {},
+                                     .from = PeerId(101),
+                                     .to = PeerId(103),
+                                     .method = "snapshot",
+                                     .comment = ""});
   const auto refused = world.Backup();
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kBusy);

@@ -175,13 +175,21 @@ std::optional<std::string> ScriptedEngine::Payload(const std::string& name,
 
 void ScriptedEngine::KillPeer(PeerId peer) {
   const std::scoped_lock lock(world_->mutex);
+  world_->Settle();
   world_->peers.at(peer).alive = false;
   world_->changed.notify_all();
 }
 
 void ScriptedEngine::StartPeer(PeerId peer, bool lost_disk) {
   const std::scoped_lock lock(world_->mutex);
+  world_->Settle();
   world_->peers.at(peer).alive = true;
+  // A restart of source or target aborts its transfers (reference 5).
+  for (auto& [name, collection] : world_->collections) {
+    world_->AbortTransfers(collection, [&](const SimTransfer& transfer) {
+      return transfer.from == peer || transfer.to == peer;
+    });
+  }
   if (!lost_disk) return;
   world_->peers.at(peer).snapshots.clear();
   for (auto& [name, collection] : world_->collections) {
@@ -243,7 +251,7 @@ void ScriptedEngine::SetUpdateQueue(const ReplicaRef& replica, std::uint64_t len
   world_->Must(replica).queue_step = step;
 }
 
-void ScriptedEngine::StartTransfer(const std::string& collection, const ShardTransfer& transfer) {
+void ScriptedEngine::ShowTransfer(const std::string& collection, const ShardTransfer& transfer) {
   const std::scoped_lock lock(world_->mutex);
   world_->Must(collection).transfers.push_back(transfer);
 }

@@ -38,6 +38,8 @@ enum class EngineCall {
   kSwitchAliases,
   kFinishCollection,
   kSetMetadata,
+  kStartTransfer,
+  kAbortTransfer,
 };
 
 /// Fails calls with `error`.

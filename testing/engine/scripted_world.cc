@@ -134,7 +134,9 @@ void ScriptedEngine::World::Settle() {
         replica.next_state.reset();
       }
     }
+    SettleTransfers(collection, now);
   }
+  CountActive();
 }
 
 std::string ScriptedEngine::World::NewUuid() {
@@ -292,6 +294,7 @@ Collection ScriptedEngine::World::Describe(const std::string& name,
   out.indexes = collection.indexes;
   std::ranges::sort(out.indexes, {}, &PayloadIndex::field);
   out.transfers = collection.transfers;
+  for (const SimTransfer& transfer : collection.moving) out.transfers.push_back(Shown(transfer));
   out.resharding = collection.resharding;
   for (const auto& [alias, target] : aliases) {
     if (target == name) out.aliases.push_back(alias);

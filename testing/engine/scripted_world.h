@@ -49,6 +49,19 @@ struct SimReplica {
 struct SimShard {
   std::optional<ShardKey> key;
   std::map<PeerId, SimReplica> replicas;
+  /// Least number of Active replicas on living peers since it was last reset.
+  std::optional<std::uint32_t> least_active;
+};
+
+/// A transfer that the servers carry out.
+struct SimTransfer {
+  ShardId shard;
+  PeerId from;
+  PeerId to;
+  TransferKind kind = TransferKind::kMove;
+  MonotonicTime begun{};
+  MonotonicTime ends{};
+  bool fails = false;
 };
 
 struct SimCollection {
@@ -62,7 +75,9 @@ struct SimCollection {
   std::uint64_t ballast_bytes = 0;
   std::map<ShardId, SimShard> shards;
   std::vector<PayloadIndex> indexes;
+  /// Shown only.
   std::vector<ShardTransfer> transfers;
+  std::vector<SimTransfer> moving;
   std::string resharding;
 };
 
@@ -72,6 +87,7 @@ struct SimPeer {
   std::vector<std::pair<StoredSnapshot, Bytes>> snapshots;
   std::uint32_t streams = 0;
   std::uint32_t streams_max = 0;
+  std::uint32_t receives_max = 0;
 };
 
 /// How one stream goes wrong.
@@ -106,6 +122,8 @@ struct ScriptedEngine::World {
   std::map<EngineCall, std::uint64_t> calls_by_kind;
   std::uint32_t streams = 0;
   std::uint32_t streams_max = 0;
+  int failing_transfers = 0;
+  std::uint32_t transfers_max = 0;
 
   // --- calls ---
 
@@ -132,8 +150,16 @@ struct ScriptedEngine::World {
 
   // --- state, all under the lock ---
 
-  /// Applies states whose time has come.
+  /// Applies states whose time has come, and ends transfers.
   void Settle();
+  void SettleTransfers(SimCollection& collection, MonotonicTime now);
+  /// Ends it: on success the target is Active, else Dead (replicate) or gone (move).
+  void EndTransfer(SimCollection& collection, const SimTransfer& transfer, bool success);
+  /// Ends those that `ended` says true for without success.
+  void AbortTransfers(SimCollection& collection,
+                      const std::function<bool(const SimTransfer&)>& ended);
+  void CountActive();
+  ShardTransfer Shown(const SimTransfer& transfer) const;
   std::string NewUuid();
   SimCollection& Must(const std::string& collection);
   SimReplica& Must(const ReplicaRef& replica);

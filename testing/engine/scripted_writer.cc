@@ -180,6 +180,11 @@ Status ScriptedEngine::DropReplica(const CallContext& call, const ReplicaRef& re
       return Error(ErrorCode::kFailedPrecondition,
                    "Bad request: the last active replica cannot be dropped");
     }
+    // What involves the replica ends with it (C/collection/collection_ops.rs).
+    world_->AbortTransfers(*collection, [&](const SimTransfer& transfer) {
+      return transfer.shard == replica.shard &&
+             (transfer.from == replica.peer || transfer.to == replica.peer);
+    });
     shard->second.replicas.erase(replica.peer);
     return {};
   });

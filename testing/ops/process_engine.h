@@ -144,6 +144,17 @@ class ProcessEngine final : public Engine {
     return process_.Call("set metadata",
                          [&] { return engine_.SetMetadata(call, key, value_json); });
   }
+  Status StartTransfer(const CallContext& call, const TransferRef& transfer,
+                       TransferKind kind) override {
+    return process_.Call("start transfer",
+                         [&] { return engine_.StartTransfer(call, transfer, kind); });
+  }
+  Status AbortTransfer(const CallContext& call, const TransferRef& transfer) override {
+    return process_.Call("abort transfer", [&] { return engine_.AbortTransfer(call, transfer); });
+  }
+  TransferProgress ProgressOf(const ShardTransfer& transfer) const override {
+    return engine_.ProgressOf(transfer);
+  }
 
  private:
   Process& process_;

@@ -164,12 +164,12 @@ std::string MakeEvent(Random& random, ScriptedEngine& engine) {
         engine.SetAlias("new alias of " + collection->name, collection->name);
         return "'" + collection->name + "' gets an alias";
       }
-      engine.StartTransfer(collection->name, {.shard = collection->shards.front().id,
-                                              .to_shard = {},
-                                              .from = now.peers.front().id,
-                                              .to = now.peers.back().id,
-                                              .method = "snapshot",
-                                              .comment = ""});
+      engine.ShowTransfer(collection->name, {.shard = collection->shards.front().id,
+                                             .to_shard = {},
+                                             .from = now.peers.front().id,
+                                             .to = now.peers.back().id,
+                                             .method = "snapshot",
+                                             .comment = ""});
       return "a transfer of '" + collection->name + "' begins";
     }
   }

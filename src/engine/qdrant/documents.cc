@@ -237,7 +237,7 @@ CollectionView MergeViews(const std::vector<PeerCollectionView>& views) {
   for (const PeerCollectionView& view : views) asked.insert(view.peer);
   CollectionView merged;
   std::map<ShardId, std::pair<std::optional<ShardKey>, std::map<PeerId, ReplicaView>>> shards;
-  std::set<std::tuple<ShardId, PeerId, PeerId, std::optional<ShardId>>> transfers;
+  std::map<std::tuple<ShardId, PeerId, PeerId, std::optional<ShardId>>, std::size_t> transfers;
   for (const PeerCollectionView& view : views) {
     for (const ShardView& shard : view.view.shards) {
       auto& [key, replicas] = shards[shard.id];
@@ -250,8 +250,13 @@ CollectionView MergeViews(const std::vector<PeerCollectionView>& views) {
       }
     }
     for (const ShardTransfer& transfer : view.view.transfers) {
-      if (transfers.emplace(transfer.shard, transfer.from, transfer.to, transfer.to_shard).second) {
+      const auto [known, is_new] = transfers.try_emplace(
+          {transfer.shard, transfer.from, transfer.to, transfer.to_shard}, merged.transfers.size());
+      if (is_new) {
         merged.transfers.push_back(transfer);
+      } else if (!transfer.comment.empty() &&
+                 (view.peer == transfer.from || merged.transfers[known->second].comment.empty())) {
+        merged.transfers[known->second].comment = transfer.comment;
       }
     }
     if (merged.resharding.empty()) merged.resharding = view.view.resharding;

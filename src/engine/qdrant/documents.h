@@ -75,7 +75,8 @@ Result<PeerCollectionView> ReadPeerCollectionView(const json::Json& result);
 
 /// The views of several peers as one. A peer's own word decides whether it has a replica: one that
 /// others list and that its peer, being among `views`, does not have is kUnknown. Where two tell
-/// different states, the one that is not Active counts. Transfers are united.
+/// different states, the one that is not Active counts. Transfers are united; how far one is, its
+/// source knows best.
 CollectionView MergeViews(const std::vector<PeerCollectionView>& views);
 
 /// Configuration of collections by name out of `GET /telemetry`, level 2, with `uuid` in it.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/qdrant/shard_mover.h"
 #include "testing/engine/transcripts.h"
 
 namespace holdfast::qdrant {
@@ -231,6 +232,39 @@ TEST(DocumentsTest, AliasesAndNamesAreRead) {
       ReadCollectionNames(Json::parse(R"({"collections":[{"name":"b"},{"name":"a"}]})"));
   ASSERT_TRUE(names.ok());
   EXPECT_THAT(*names, ElementsAre("a", "b"));
+}
+
+TEST(DocumentsTest, HowFarATransferIsItsSourceKnowsBest) {
+  const auto view = [](PeerId peer, const std::string& comment) {
+    const ShardTransfer transfer{.shard = ShardId(0),
+                                 .to_shard = {},
+                                 .from = kSecond,
+                                 .to = kThird,
+                                 .method = "stream_records",
+                                 .comment = comment};
+    return PeerCollectionView{.peer = peer,
+                              .view = {.shards = {}, .transfers = {transfer}, .resharding = {}}};
+  };
+  const auto merged = MergeViews({view(kFirst, ""), view(kThird, "recovering (0.1s)"),
+                                  view(kSecond, "transferring (1s)"), view(kFirst, "old")});
+  ASSERT_THAT(merged.transfers, SizeIs(1));
+  EXPECT_EQ(merged.transfers.front().comment, "transferring (1s)");
+}
+
+TEST(DocumentsTest, ProgressIsReadOutOfATransfersComment) {
+  const auto read = [](const char* comment) {
+    const TransferProgress progress = ReadTransferComment(comment);
+    return std::pair(progress.points_done, progress.points_total);
+  };
+  using Pair = std::pair<std::uint64_t, std::uint64_t>;
+  EXPECT_EQ(read("transferring (0.08s) | Transferring records (5/7), ETA: 0.08s"), Pair(5, 7));
+  EXPECT_EQ(read("Transferring records (9/7)"), Pair(7, 7));
+  for (const char* nothing :
+       {"", "recovering (0.1s)", "Transferring records (", "Transferring records (5/",
+        "Transferring records (5/x)", "Transferring records (5 of 7)",
+        "Transferring records (99999999999999999999999/7)"}) {
+    EXPECT_EQ(read(nothing), Pair(0, 0)) << nothing;
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "engine/qdrant/node_api.h"
 #include "engine/qdrant/peer_directory.h"
 #include "engine/qdrant/point_reader.h"
+#include "engine/qdrant/shard_mover.h"
 #include "engine/qdrant/shard_source.h"
 #include "engine/qdrant/stored_snapshot.h"
 #include "http/client.h"
@@ -30,7 +31,8 @@ class QdrantEngine final : public Engine {
         reader_(api_, directory_),
         shards_(api_, directory_, reader_),
         points_(api_, directory_),
-        writer_(api_, directory_, reader_) {}
+        writer_(api_, directory_, reader_),
+        mover_(api_, directory_) {}
 
   PeerDirectory& directory() { return directory_; }
 
@@ -156,6 +158,17 @@ class QdrantEngine final : public Engine {
     return writer_.FinishCollection(call, name, as);
   }
 
+  Status StartTransfer(const CallContext& call, const TransferRef& transfer,
+                       TransferKind kind) override {
+    return mover_.StartTransfer(call, transfer, kind);
+  }
+  Status AbortTransfer(const CallContext& call, const TransferRef& transfer) override {
+    return mover_.AbortTransfer(call, transfer);
+  }
+  TransferProgress ProgressOf(const ShardTransfer& transfer) const override {
+    return ReadTransferComment(transfer.comment);
+  }
+
  private:
   const std::unique_ptr<HttpClient> http_;
   const NodeApi api_;
@@ -164,6 +177,7 @@ class QdrantEngine final : public Engine {
   QdrantShardSource shards_;
   QdrantPointReader points_;
   QdrantClusterWriter writer_;
+  QdrantShardMover mover_;
 };
 
 using Key = std::shared_ptr<const Secret>;
