@@ -125,6 +125,8 @@ class ScriptedEngine final : public Engine {
   std::uint32_t least_active(const std::string& collection, ShardId shard) const;
   void WatchReplicas();
   void SetResharding(const std::string& collection, const std::string& what);
+  /// Whether the cluster reshards in place; it does unless this is called.
+  void SetReshardable(bool reshardable);
   void SetAlias(const std::string& alias, const std::string& collection);
   /// An empty value removes the key.
   void SetMetadata(const std::string& key, const std::string& value_json);
@@ -225,6 +227,18 @@ class ScriptedEngine final : public Engine {
                        TransferKind kind) override;
   Status AbortTransfer(const CallContext& call, const TransferRef& transfer) override;
   TransferProgress ProgressOf(const ShardTransfer& transfer) const override;
+  Result<bool> CanReshard(const CallContext& call) override;
+  Result<std::optional<Resharding>> ReadResharding(const CallContext& call,
+                                                   const std::string& collection) override;
+  Status StartResharding(const CallContext& call, const std::string& collection,
+                         const Resharding& wanted) override;
+  /// The points are there when it returns, so no transfer is ever listed.
+  Status MigratePoints(const CallContext& call, const ReplicaRef& from,
+                       const ReplicaRef& to) override;
+  Status FinishMigration(const CallContext& call, const ReplicaRef& replica) override;
+  Status TakeStep(const CallContext& call, const std::string& collection,
+                  ReshardStep step) override;
+  Status CleanReplica(const CallContext& call, const ReplicaRef& replica) override;
 
  private:
   struct World;

@@ -1,4 +1,4 @@
-// What a vector database offers to holdfast, in five roles. `engine/qdrant` is the first engine;
+// What a vector database offers to holdfast, in several roles. `engine/qdrant` is the first engine;
 // tests have a scripted one. Everything is safe for use from many threads.
 //
 // A peer is always addressed by id: the engine knows which URL answers with that id, and a call to
@@ -10,6 +10,7 @@
 #include "engine/cluster_writer.h"
 #include "engine/point_reader.h"
 #include "engine/replica_ref.h"
+#include "engine/resharder.h"
 #include "engine/shard_mover.h"
 #include "engine/shard_source.h"
 
@@ -20,6 +21,7 @@ class Engine : public ClusterReader,
                public ShardSource,
                public PointReader,
                public ClusterWriter,
-               public ShardMover {};
+               public ShardMover,
+               public Resharder {};
 
 }  // namespace holdfast

@@ -1,14 +1,17 @@
 #include "testing/engine_contract.h"
 
+#include "testing/engine/reshard_contract.h"
+
 namespace holdfast::testing {
 namespace {
 
-INSTANTIATE_TEST_SUITE_P(
-    Clusters, EngineContract,
-    ::testing::Values(EngineUnderTest{.name = "Scripted", .make = &MakeScriptedHarness},
-                      EngineUnderTest{.name = "Sandbox", .make = &MakeSandboxHarness},
-                      EngineUnderTest{.name = "RealServer", .make = &MakeRealHarness}),
-    EngineName());
+const auto kClusters = ::testing::Values(
+    EngineUnderTest{.name = "Scripted", .make = &MakeScriptedHarness},
+    EngineUnderTest{.name = "Sandbox", .make = &MakeSandboxHarness},
+    EngineUnderTest{.name = "RealServer", .make = &MakeRealHarness});
+
+INSTANTIATE_TEST_SUITE_P(Clusters, EngineContract, kClusters, EngineName());
+INSTANTIATE_TEST_SUITE_P(Clusters, ReshardContract, kClusters, EngineName());
 
 }  // namespace
 }  // namespace holdfast::testing

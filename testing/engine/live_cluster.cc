@@ -22,7 +22,7 @@ std::string Variable(const char* name) {
 
 std::unique_ptr<LiveCluster> LiveCluster::StartSandbox(std::string& why_not) {
   return StartWith(std::unique_ptr<LiveCluster>(new LiveCluster("holdfast_sandbox")),
-                   "--nodes 3 --json", why_not);
+                   "--nodes 3 --resharding --json", why_not);
 }
 
 std::unique_ptr<LiveCluster> LiveCluster::StartReal(std::string& why_not) {
@@ -32,7 +32,7 @@ std::unique_ptr<LiveCluster> LiveCluster::StartReal(std::string& why_not) {
     return nullptr;
   }
   return StartWith(std::unique_ptr<LiveCluster>(new LiveCluster("holdfast_sandbox.realcluster")),
-                   "--binary '" + program + "' --layout addresses --json", why_not);
+                   "--binary '" + program + "' --layout addresses --resharding --json", why_not);
 }
 
 std::unique_ptr<LiveCluster> LiveCluster::StartWith(std::unique_ptr<LiveCluster> cluster,

@@ -97,8 +97,13 @@ bool ScriptedEngine::Upsert(const std::string& name, const std::string& id, Scri
     point.vector = MakeVector(parsed, world_->options.seed, collection.dimensions);
   }
   const std::string line = PointLine(parsed, point);
-  SimShard& shard = collection.shards.at(World::Owner(collection, key, parsed));
-  return world_->Write(shard, [&](SimReplica& replica) { world_->Insert(replica, parsed, line); });
+  bool taken = true;
+  for (const ShardId shard : World::Targets(collection, key, parsed, false)) {
+    taken = world_->Write(collection.shards.at(shard), [&](SimReplica& replica) {
+      world_->Insert(replica, parsed, line);
+    }) && taken;
+  }
+  return taken;
 }
 
 bool ScriptedEngine::Delete(const std::string& name, const std::string& id,
@@ -106,8 +111,13 @@ bool ScriptedEngine::Delete(const std::string& name, const std::string& id,
   const std::scoped_lock lock(world_->mutex);
   SimCollection& collection = world_->Must(name);
   const PointId parsed = MustParse(id);
-  SimShard& shard = collection.shards.at(World::Owner(collection, key, parsed));
-  return world_->Write(shard, [&](SimReplica& replica) { world_->Remove(replica, parsed); });
+  bool taken = true;
+  for (const ShardId shard : World::Targets(collection, key, parsed, true)) {
+    taken = world_->Write(collection.shards.at(shard), [&](SimReplica& replica) {
+      world_->Remove(replica, parsed);
+    }) && taken;
+  }
+  return taken;
 }
 
 void ScriptedEngine::Fill(const std::string& collection, std::uint64_t from, std::uint64_t to,
@@ -264,6 +274,11 @@ void ScriptedEngine::FinishTransfers(const std::string& collection) {
 void ScriptedEngine::SetResharding(const std::string& collection, const std::string& what) {
   const std::scoped_lock lock(world_->mutex);
   world_->Must(collection).resharding = what;
+}
+
+void ScriptedEngine::SetReshardable(bool reshardable) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->reshardable = reshardable;
 }
 
 void ScriptedEngine::SetAlias(const std::string& alias, const std::string& collection) {

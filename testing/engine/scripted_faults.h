@@ -40,6 +40,13 @@ enum class EngineCall {
   kSetMetadata,
   kStartTransfer,
   kAbortTransfer,
+  kCanReshard,
+  kReadResharding,
+  kStartResharding,
+  kMigratePoints,
+  kFinishMigration,
+  kTakeStep,
+  kCleanReplica,
 };
 
 /// Fails calls with `error`.

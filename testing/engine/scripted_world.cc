@@ -240,13 +240,38 @@ void ScriptedEngine::World::PlaceShard(SimCollection& collection, ShardId shard,
 }
 
 ShardId ScriptedEngine::World::Owner(const SimCollection& collection,
-                                     const std::optional<ShardKey>& key, const PointId& id) {
-  std::vector<ShardId> ring;
+                                     const std::optional<ShardKey>& key, const PointId& id,
+                                     bool before_resharding) {
+  // The shard with the largest draw: one shard more or less moves only what goes to it or was in it.
+  const auto draw = [&id](ShardId shard) {
+    const std::uint64_t mixed = (HashOf(id) ^ (shard.value() + 1ULL) * 0x9E3779B97F4A7C15ULL) *
+                                0xBF58476D1CE4E5B9ULL;
+    return mixed ^ (mixed >> 31);
+  };
+  std::optional<ShardId> owner;
   for (const auto& [shard_id, shard] : collection.shards) {
-    if (shard.key == key) ring.push_back(shard_id);
+    if (shard.key != key) continue;
+    if (collection.round && collection.round->what.shard == shard_id) {
+      const bool comes = collection.round->what.direction == ReshardDirection::kUp;
+      if (comes == before_resharding) continue;
+    }
+    if (!owner || draw(shard_id) > draw(*owner)) owner = shard_id;
   }
-  HF_ASSERT(!ring.empty());
-  return ring[HashOf(id) % ring.size()];
+  HF_ASSERT(owner);
+  return *owner;
+}
+
+std::vector<ShardId> ScriptedEngine::World::Targets(const SimCollection& collection,
+                                                    const std::optional<ShardKey>& key,
+                                                    const PointId& id, bool removes) {
+  const ShardId after = Owner(collection, key, id);
+  const ShardId before = Owner(collection, key, id, true);
+  if (after == before) return {after};
+  const SimReshardStage stage = collection.round->stage;
+  if (stage == SimReshardStage::kMigrating) return {before, after};
+  // A late write must not bring a moved point back to where it was cleaned away.
+  if (stage == SimReshardStage::kReadCommitted && removes) return {before, after};
+  return {after};
 }
 
 void ScriptedEngine::World::Insert(SimReplica& replica, const PointId& id, std::string point_json) {
@@ -296,6 +321,11 @@ Collection ScriptedEngine::World::Describe(const std::string& name,
   out.transfers = collection.transfers;
   for (const SimTransfer& transfer : collection.moving) out.transfers.push_back(Shown(transfer));
   out.resharding = collection.resharding;
+  if (collection.round) {
+    out.resharding = "resharding " +
+                     std::string(ReshardDirectionName(collection.round->what.direction)) +
+                     ", shard " + std::to_string(collection.moving->what.shard.value());
+  }
   for (const auto& [alias, target] : aliases) {
     if (target == name) out.aliases.push_back(alias);
   }

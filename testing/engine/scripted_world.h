@@ -64,6 +64,14 @@ struct SimTransfer {
   bool fails = false;
 };
 
+/// How far a resharding is (measured 21).
+enum class SimReshardStage { kMigrating, kReadCommitted, kWriteCommitted };
+
+struct SimResharding {
+  Resharding what;
+  SimReshardStage stage = SimReshardStage::kMigrating;
+};
+
 struct SimCollection {
   std::string uuid;
   std::uint32_t dimensions = 4;
@@ -78,7 +86,9 @@ struct SimCollection {
   /// Shown only.
   std::vector<ShardTransfer> transfers;
   std::vector<SimTransfer> moving;
+  /// Somebody else's, told by the test.
   std::string resharding;
+  std::optional<SimResharding> round;
 };
 
 struct SimPeer {
@@ -111,6 +121,7 @@ struct ScriptedEngine::World {
   std::map<std::string, std::string> metadata;
   std::set<Purpose> forbidden;
   bool load_balanced = false;
+  bool reshardable = true;
   std::uint64_t uuids_made = 0;
   std::uint64_t snapshots_made = 0;
 
@@ -172,9 +183,16 @@ struct ScriptedEngine::World {
   void PlaceShard(SimCollection& collection, ShardId shard, const std::optional<ShardKey>& key,
                   std::uint32_t replicas, const std::vector<PeerId>& pool, std::size_t turn);
   std::vector<PeerId> PeersByLoad() const;
-  /// The shard that owns an id: within its key's shards.
+  /// The shard that owns an id: within its key's shards, as the hash ring has it that a resharding
+  /// leads to, or the one before.
   static ShardId Owner(const SimCollection& collection, const std::optional<ShardKey>& key,
-                       const qdrant::PointId& id);
+                       const qdrant::PointId& id, bool before_resharding = false);
+  /// Where a write of the point goes: one shard, or two while it moves (reference 5).
+  static std::vector<ShardId> Targets(const SimCollection& collection,
+                                      const std::optional<ShardKey>& key, const qdrant::PointId& id,
+                                      bool removes);
+  /// A resharding does not outlive a replica that it moves points into.
+  void AbortResharding(SimCollection& collection);
   void Insert(SimReplica& replica, const qdrant::PointId& id, std::string point_json);
   void Remove(SimReplica& replica, const qdrant::PointId& id);
   /// Applies a client's write to all replicas that take writes and live. When there is one, those

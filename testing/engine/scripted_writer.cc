@@ -201,10 +201,14 @@ Status ScriptedEngine::DeletePoints(const CallContext& call, const std::string& 
     }
     for (const std::string& id : ids) {
       HF_TRY(const PointId parsed, qdrant::ParsePointId(id));
-      SimShard& shard = collection->shards.at(World::Owner(*collection, key, parsed));
-      const bool taken =
-          world_->Write(shard, [&](SimReplica& replica) { world_->Remove(replica, parsed); });
-      if (!taken) return Error(ErrorCode::kUnavailable, "no replica of the point's shard answers");
+      for (const ShardId target : World::Targets(*collection, key, parsed, true)) {
+        const bool taken = world_->Write(collection->shards.at(target), [&](SimReplica& replica) {
+          world_->Remove(replica, parsed);
+        });
+        if (!taken) {
+          return Error(ErrorCode::kUnavailable, "no replica of the point's shard answers");
+        }
+      }
     }
     return {};
   });

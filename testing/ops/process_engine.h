@@ -156,6 +156,35 @@ class ProcessEngine final : public Engine {
     return engine_.ProgressOf(transfer);
   }
 
+  Result<bool> CanReshard(const CallContext& call) override {
+    return process_.Call("can reshard", [&] { return engine_.CanReshard(call); });
+  }
+  Result<std::optional<Resharding>> ReadResharding(const CallContext& call,
+                                                   const std::string& collection) override {
+    return process_.Call("read resharding",
+                         [&] { return engine_.ReadResharding(call, collection); });
+  }
+  Status StartResharding(const CallContext& call, const std::string& collection,
+                         const Resharding& wanted) override {
+    return process_.Call("start resharding",
+                         [&] { return engine_.StartResharding(call, collection, wanted); });
+  }
+  Status MigratePoints(const CallContext& call, const ReplicaRef& from,
+                       const ReplicaRef& to) override {
+    return process_.Call("migrate points", [&] { return engine_.MigratePoints(call, from, to); });
+  }
+  Status FinishMigration(const CallContext& call, const ReplicaRef& replica) override {
+    return process_.Call("finish migration",
+                         [&] { return engine_.FinishMigration(call, replica); });
+  }
+  Status TakeStep(const CallContext& call, const std::string& collection,
+                  ReshardStep step) override {
+    return process_.Call("take a step", [&] { return engine_.TakeStep(call, collection, step); });
+  }
+  Status CleanReplica(const CallContext& call, const ReplicaRef& replica) override {
+    return process_.Call("clean replica", [&] { return engine_.CleanReplica(call, replica); });
+  }
+
  private:
   Process& process_;
   Engine& engine_;

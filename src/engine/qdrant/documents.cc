@@ -165,6 +165,7 @@ Result<NodeView> ReadNodeView(const Json& result) {
   view.peer = PeerId(in.Number("peer_id"));
   const Json& raft = in.At("raft_info");
   view.commit = NumberOr(Member(raft, "commit"), 0);
+  view.unapplied = NumberOr(Member(raft, "pending_operations"), 0);
   if (const Json& leader = Member(raft, "leader"); leader.is_number_unsigned()) {
     view.leader = PeerId(leader.get<std::uint64_t>());
   }

@@ -24,6 +24,8 @@ struct NodeView {
   PeerId peer;
   /// How far this node is in the cluster's log: the larger, the newer.
   std::uint64_t commit = 0;
+  /// Entries of the log that this node has and has not applied yet.
+  std::uint64_t unapplied = 0;
   /// Absent while there is none.
   std::optional<PeerId> leader;
   std::map<PeerId, std::string> p2p_uris;

@@ -10,6 +10,7 @@
 #include "engine/qdrant/node_api.h"
 #include "engine/qdrant/peer_directory.h"
 #include "engine/qdrant/point_reader.h"
+#include "engine/qdrant/resharder.h"
 #include "engine/qdrant/shard_mover.h"
 #include "engine/qdrant/shard_source.h"
 #include "engine/qdrant/stored_snapshot.h"
@@ -32,7 +33,8 @@ class QdrantEngine final : public Engine {
         shards_(api_, directory_, reader_),
         points_(api_, directory_),
         writer_(api_, directory_, reader_),
-        mover_(api_, directory_) {}
+        mover_(api_, directory_),
+        resharder_(api_, directory_) {}
 
   PeerDirectory& directory() { return directory_; }
 
@@ -169,6 +171,30 @@ class QdrantEngine final : public Engine {
     return ReadTransferComment(transfer.comment);
   }
 
+  Result<bool> CanReshard(const CallContext& call) override { return resharder_.CanReshard(call); }
+  Result<std::optional<Resharding>> ReadResharding(const CallContext& call,
+                                                   const std::string& collection) override {
+    return resharder_.ReadResharding(call, collection);
+  }
+  Status StartResharding(const CallContext& call, const std::string& collection,
+                         const Resharding& wanted) override {
+    return resharder_.StartResharding(call, collection, wanted);
+  }
+  Status MigratePoints(const CallContext& call, const ReplicaRef& from,
+                       const ReplicaRef& to) override {
+    return resharder_.MigratePoints(call, from, to);
+  }
+  Status FinishMigration(const CallContext& call, const ReplicaRef& replica) override {
+    return resharder_.FinishMigration(call, replica);
+  }
+  Status TakeStep(const CallContext& call, const std::string& collection,
+                  ReshardStep step) override {
+    return resharder_.TakeStep(call, collection, step);
+  }
+  Status CleanReplica(const CallContext& call, const ReplicaRef& replica) override {
+    return resharder_.CleanReplica(call, replica);
+  }
+
  private:
   const std::unique_ptr<HttpClient> http_;
   const NodeApi api_;
@@ -178,6 +204,7 @@ class QdrantEngine final : public Engine {
   QdrantPointReader points_;
   QdrantClusterWriter writer_;
   QdrantShardMover mover_;
+  QdrantResharder resharder_;
 };
 
 using Key = std::shared_ptr<const Secret>;
