@@ -20,10 +20,6 @@ bool IsTransfer(const ShardTransfer& listed, const TransferRef& transfer) {
          listed.to == transfer.to && (!listed.to_shard || *listed.to_shard == listed.shard);
 }
 
-std::string_view ReshardDirectionName(ReshardDirection direction) noexcept {
-  return direction == ReshardDirection::kUp ? "up" : "down";
-}
-
 Result<std::vector<ReplicaHealth>> ClusterReader::ReadHealths(
     const CallContext& call, const std::vector<ReplicaRef>& replicas) {
   std::vector<ReplicaHealth> healths;

@@ -2,38 +2,15 @@
 
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/clock.h"
-#include "base/ids.h"
 #include "base/result.h"
 #include "engine/replica_ref.h"
-#include "model/topology.h"
+#include "model/resharding.h"
 
 namespace holdfast {
-
-///  kUp    one shard more: points move into it from all others of its key
-///  kDown  one shard less: its points move into all others of its key
-enum class ReshardDirection { kUp, kDown };
-std::string_view ReshardDirectionName(ReshardDirection direction) noexcept;
-
-/// One change by one shard.
-struct Resharding {
-  /// Chosen by who starts it, so that he knows his own again. A UUID.
-  std::string uuid;
-  ReshardDirection direction = ReshardDirection::kUp;
-  /// The shard that comes or goes; the server chooses it.
-  ShardId shard;
-  /// kUp: where the first replica of the new shard is. kDown: one that has the shard that goes.
-  PeerId peer;
-  /// With custom sharding the key whose shards change; absent otherwise.
-  std::optional<ShardKey> key;
-
-  friend bool operator==(const Resharding&, const Resharding&) = default;
-};
 
 /// What ends a resharding, in this order (measured 21):
 ///  kCommitRead   reads are answered from the new layout. From here on there is no way back.

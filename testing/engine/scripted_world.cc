@@ -324,7 +324,7 @@ Collection ScriptedEngine::World::Describe(const std::string& name,
   if (collection.round) {
     out.resharding = "resharding " +
                      std::string(ReshardDirectionName(collection.round->what.direction)) +
-                     ", shard " + std::to_string(collection.moving->what.shard.value());
+                     ", shard " + std::to_string(collection.round->what.shard.value());
   }
   for (const auto& [alias, target] : aliases) {
     if (target == name) out.aliases.push_back(alias);

@@ -1,0 +1,109 @@
+// Drives a cluster that reshards in place, shard by shard, until a collection has the wanted number:
+// the server keeps the state of a resharding and does none of its steps by itself (measured 21).
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "engine/engine.h"
+#include "job/job_runner.h"
+#include "model/group.h"
+#include "ops/fence.h"
+#include "plan/native_reshard.h"
+
+namespace holdfast {
+
+struct NativeReshardParts {
+  Engine& engine;
+  Clock& clock;
+  Random& random;
+  /// Keeps writers away while a round ends; absent where the user has no hook.
+  Fence* fence = nullptr;
+};
+
+struct NativeReshardOptions {
+  NativeReshardRequest request;
+  /// How often one round is begun: the server gives up a resharding whose replica dies.
+  int tries_per_round = 3;
+  /// The user's own wish to stop. What can be taken back is taken back then; when the operation is
+  /// stopped for another reason somebody else may go on with it, so it stays as it is.
+  std::stop_token user_stop;
+};
+
+struct NativeReshardOutcome {
+  std::uint32_t shards = 0;
+  std::uint32_t rounds = 0;
+  /// Points that the collection's shards have by the hash ring, each counted once.
+  std::uint64_t points = 0;
+  std::vector<std::string> warnings;
+};
+
+/// One thread; made anew for each run.
+class NativeReshard {
+ public:
+  NativeReshard(NativeReshardParts parts, NativeReshardOptions options);
+
+  Result<NativeReshardPlan> Preview(const CallContext& call);
+
+  /// The body of a job; safe to run again for one that was interrupted anywhere. Until reads are
+  /// switched in a round, everything that fails or is stopped is taken back, and the collection is
+  /// as it was before the round. From there on a round is brought to its end, also after Ctrl-C;
+  /// where that fails the error says so, and running the job again ends it.
+  ///
+  /// A round is right when every replica of the collection is Active and has exactly the points
+  /// that belong to its shard by the hash ring; under a fence also as many in all, and with the
+  /// same content where sampled, as before.
+  Result<NativeReshardOutcome> Run(StepContext& context);
+
+ private:
+  /// One try of one round.
+  struct Try {
+    const ReshardRound& round;
+    /// Of the keys of the journal's steps.
+    std::string prefix;
+    std::string uuid;
+    /// The shard that comes or goes.
+    ShardId shard;
+  };
+  /// What a round must not change.
+  struct Before {
+    std::uint64_t points = 0;
+    std::vector<SampledPoint> samples;
+  };
+
+  template <class F>
+  auto Again(const CallContext& call, F work) -> decltype(work());
+  Status RunRound(StepContext& context, const ReshardRound& round, std::size_t number);
+  Status RunTry(StepContext& context, Try& now);
+  Status Start(StepContext& context, Try& now);
+  Result<ShardId> StartOwn(const CallContext& call, const Try& now);
+  Status MigrateUp(StepContext& context, const Try& now);
+  Status MigrateDown(StepContext& context, const Try& now);
+  Status Migrate(const CallContext& call, const Try& now, const ReplicaRef& from,
+                 const ReplicaRef& to);
+  Status Replicate(const CallContext& call, const Try& now, PeerId to);
+  Status Complete(StepContext& context, const Try& now);
+  Status SwitchOver(const CallContext& call, const Try& now);
+  Status TakeOwnStep(const CallContext& call, const Try& now, ReshardStep step);
+  Result<Before> Look(const CallContext& call, const Try& now);
+  Status Verify(const CallContext& call, const Try& now, const std::optional<Before>& before);
+  Error TakeBack(const Try& now, Error error);
+  /// Ours runs; kAborted when the server has given it up, kFailedPrecondition for another one.
+  Status CheckOwn(const CallContext& call, const Try& now);
+  Result<Collection> Read(const CallContext& call);
+
+  NativeReshardParts parts_;
+  NativeReshardOptions options_;
+  NativeReshardPlan plan_;
+  NativeReshardOutcome outcome_;
+};
+
+}  // namespace holdfast

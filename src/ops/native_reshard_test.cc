@@ -1,0 +1,384 @@
+// Resharding in place over the simulated cluster: every call may fail or be the last one.
+
+#include "ops/native_reshard.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <set>
+
+#include "testing/fake_clock.h"
+#include "testing/ops/journal_steps.h"
+#include "testing/scripted_engine.h"
+
+namespace holdfast {
+namespace {
+
+using testing::CallFault;
+using testing::EngineCall;
+using testing::Journal;
+using testing::JournalSteps;
+using testing::ScriptedCollection;
+using testing::ScriptedEngine;
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kPoints = 60;
+
+/// A fence that a test can look at.
+class CountingFence final : public Fence {
+ public:
+  Status Freeze(const CallContext&) override {
+    ++freezes;
+    return {};
+  }
+  Status Thaw(const CallContext&) override {
+    ++thaws;
+    return thaw;
+  }
+  int freezes = 0;
+  int thaws = 0;
+  Status thaw;
+};
+
+struct World {
+  explicit World(std::uint32_t shards = 2, std::uint32_t replicas = 2,
+                 std::vector<ShardKey> keys = {}) {
+    ScriptedCollection docs;
+    docs.shards = shards;
+    docs.replication_factor = replicas;
+    docs.keys = keys;
+    engine.AddCollection("docs", docs);
+    if (keys.empty()) engine.Fill("docs", 0, kPoints);
+    for (const ShardKey& key : keys) engine.Fill("docs", 0, kPoints, key);
+  }
+
+  Result<NativeReshardOutcome> Run(std::uint32_t shards, Journal& journal,
+                                   std::stop_source* stop = nullptr) {
+    NativeReshardOptions options;
+    options.request.collection = "docs";
+    options.request.shards = shards;
+    CallContext call;
+    if (stop != nullptr) {
+      call.stop = stop->get_token();
+      options.user_stop = stop->get_token();
+    }
+    NativeReshard op({.engine = engine, .clock = clock, .random = random, .fence = fence},
+                     std::move(options));
+    JournalSteps steps(journal, call);
+    auto outcome = op.Run(steps);
+    warnings = steps.warnings;
+    return outcome;
+  }
+
+  Result<NativeReshardOutcome> Run(std::uint32_t shards) {
+    Journal journal;
+    return Run(shards, journal);
+  }
+
+  /// As before, or as wanted: every replica Active, no point twice or lost, nothing under way.
+  void ExpectWhole(std::set<std::size_t> shards, std::uint64_t points = kPoints,
+                   const std::optional<ShardKey>& key = {}) {
+    const Topology now = engine.Now();
+    const Collection& docs = *now.FindCollection("docs");
+    EXPECT_EQ(docs.resharding, "");
+    std::size_t count = 0;
+    std::set<std::string> seen;
+    std::size_t sum = 0;
+    for (const Shard& shard : docs.shards) {
+      if (shard.key != key) continue;
+      ++count;
+      std::set<std::string> first;
+      for (const Replica& replica : shard.replicas) {
+        EXPECT_EQ(replica.state, ReplicaState::kActive);
+        std::set<std::string> ids;
+        for (const auto& [id, line] : engine.Content(
+                 {.peer = replica.peer, .collection = "docs", .shard = shard.id})) {
+          ids.insert(id);
+          EXPECT_EQ(engine.ShardOf("docs", id, key), shard.id);
+        }
+        if (first.empty()) first = ids;
+        EXPECT_EQ(ids, first);
+      }
+      sum += first.size();
+      seen.insert(first.begin(), first.end());
+    }
+    EXPECT_TRUE(shards.contains(count)) << count;
+    EXPECT_EQ(seen.size(), points);
+    EXPECT_EQ(sum, points);
+  }
+
+  /// From the `n`-th next call on every call fails as for a dead process.
+  void DieAt(std::uint64_t n, bool after_effect) {
+    CallFault fault;
+    fault.skip = static_cast<int>(n);
+    fault.error = Error(ErrorCode::kInternal, "this process is dead");
+    if (after_effect) {
+      fault.after_effect = true;
+      engine.Add(fault);
+      ++fault.skip;
+    }
+    fault.after_effect = false;
+    fault.times = -1;
+    engine.Add(fault);
+  }
+
+  testing::FakeClock clock;
+  Random random{7};
+  ScriptedEngine engine{clock, {}};
+  Fence* fence = nullptr;
+  std::vector<std::string> warnings;
+};
+
+TEST(NativeReshardTest, UpAndDownKeepEveryPoint) {
+  World world;
+  const auto up = world.Run(4);
+  ASSERT_TRUE(up.ok()) << up.error().ToString();
+  EXPECT_EQ(up->shards, 4U);
+  EXPECT_EQ(up->rounds, 2U);
+  EXPECT_EQ(up->points, kPoints);
+  world.ExpectWhole({4});
+  for (const Shard& shard : world.engine.Now().FindCollection("docs")->shards) {
+    EXPECT_EQ(shard.replicas.size(), 2U) << "shard " << shard.id.value();
+  }
+  const auto down = world.Run(1);
+  ASSERT_TRUE(down.ok()) << down.error().ToString();
+  EXPECT_EQ(down->shards, 1U);
+  EXPECT_EQ(down->points, kPoints);
+  world.ExpectWhole({1});
+}
+
+TEST(NativeReshardTest, NothingToDoIsDone) {
+  World world;
+  const auto done = world.Run(2);
+  ASSERT_TRUE(done.ok()) << done.error().ToString();
+  EXPECT_EQ(done->rounds, 0U);
+  EXPECT_EQ(world.engine.calls(EngineCall::kStartResharding), 0U);
+}
+
+TEST(NativeReshardTest, SeveralShardKeysNeedAFence) {
+  World world(1, 1, {ShardKey("a"), ShardKey("b")});
+  const auto refused = world.Run(2);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kFailedPrecondition);
+  EXPECT_THAT(refused.error().message(), HasSubstr("shard keys"));
+  CountingFence fence;
+  world.fence = &fence;
+  const auto done = world.Run(2);
+  ASSERT_TRUE(done.ok()) << done.error().ToString();
+  EXPECT_EQ(fence.freezes, 2);
+  EXPECT_EQ(fence.thaws, 2);
+  world.ExpectWhole({2}, kPoints, ShardKey("a"));
+  world.ExpectWhole({2}, kPoints, ShardKey("b"));
+}
+
+TEST(NativeReshardTest, AFenceThatOpensTooEarlyIsAnErrorWhereWritesMayBeLost) {
+  World world(1, 1, {ShardKey("a"), ShardKey("b")});
+  CountingFence fence;
+  fence.thaw = Error(ErrorCode::kDeadlineExceeded, "the time limit");
+  world.fence = &fence;
+  const auto failed = world.Run(2);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_THAT(failed.error().message(), HasSubstr("may be lost"));
+  EXPECT_EQ(fence.thaws, 1);
+}
+
+TEST(NativeReshardTest, AFenceThatOpensTooEarlyIsAWarningElsewhere) {
+  World world;
+  CountingFence fence;
+  fence.thaw = Error(ErrorCode::kDeadlineExceeded, "the time limit");
+  world.fence = &fence;
+  const auto done = world.Run(3);
+  ASSERT_TRUE(done.ok()) << done.error().ToString();
+  ASSERT_EQ(world.warnings.size(), 1U);
+  EXPECT_THAT(world.warnings.front(), HasSubstr("released"));
+}
+
+TEST(NativeReshardTest, RefusesWhatIsNotAtRest) {
+  {
+    World world;
+    world.engine.SetReshardable(false);
+    EXPECT_THAT(world.Run(3).error().message(), HasSubstr("does not allow"));
+  }
+  {
+    World world;
+    world.engine.SetResharding("docs", "resharding up, shard 2");
+    EXPECT_THAT(world.Run(3).error().message(), HasSubstr("resharding up"));
+  }
+  {
+    World world;
+    world.engine.KillPeer(PeerId(101));
+    EXPECT_THAT(world.Run(3).error().message(), HasSubstr("does not answer"));
+  }
+}
+
+TEST(NativeReshardTest, SomebodyElsesReshardingIsLeftAlone) {
+  World world;
+  const Resharding theirs{.uuid = "11111111-2222-4333-8444-555555555555",
+                          .direction = ReshardDirection::kUp,
+                          .shard = {},
+                          .peer = PeerId(101),
+                          .key = {}};
+  // Between the plan and the start.
+  CallFault never;
+  never.call = EngineCall::kStartResharding;
+  never.error = Error(ErrorCode::kFailedPrecondition, "stop here");
+  world.engine.Add(never);
+  Journal journal;
+  ASSERT_FALSE(world.Run(3, journal).ok());
+  ASSERT_TRUE(world.engine.StartResharding({}, "docs", theirs).ok());
+  const auto refused = world.Run(3, journal);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kBusy) << refused.error().ToString();
+  const auto running = world.engine.ReadResharding({}, "docs");
+  ASSERT_TRUE(running.ok() && *running);
+  EXPECT_EQ((*running)->uuid, theirs.uuid);
+}
+
+TEST(NativeReshardTest, ACollectionOfTheSameNameIsNotTheSame) {
+  World world;
+  Journal journal;
+  CallFault stop;
+  stop.call = EngineCall::kStartResharding;
+  stop.error = Error(ErrorCode::kFailedPrecondition, "stop here");
+  world.engine.Add(stop);
+  ASSERT_FALSE(world.Run(3, journal).ok());
+  world.engine.Recreate("docs");
+  const auto refused = world.Run(3, journal);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message(), HasSubstr("another collection"));
+}
+
+/// Calls of a whole run, to sweep over.
+std::uint64_t CallsOf(std::uint32_t from, std::uint32_t to) {
+  World world(from);
+  EXPECT_TRUE(world.Run(to).ok());
+  return world.engine.calls();
+}
+
+struct Sweep {
+  std::uint32_t from;
+  std::uint32_t to;
+};
+
+class NativeReshardSweep : public ::testing::TestWithParam<Sweep> {};
+
+/// A call that fails once, for a reason that passes, is no reason to fail.
+TEST_P(NativeReshardSweep, OneFailedCallOrLostReplyIsOvercome) {
+  const std::uint64_t calls = CallsOf(GetParam().from, GetParam().to);
+  for (std::uint64_t n = 0; n < calls; ++n) {
+    for (const ErrorCode code : {ErrorCode::kUnavailable, ErrorCode::kDeadlineExceeded}) {
+      for (const bool after_effect : {false, true}) {
+        SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? " after" : " before"));
+        World world(GetParam().from);
+        CallFault fault;
+        fault.skip = static_cast<int>(n);
+        fault.error = Error(code, "lost (scripted)");
+        fault.after_effect = after_effect;
+        world.engine.Add(fault);
+        const auto done = world.Run(GetParam().to);
+        if (done.ok()) {
+          world.ExpectWhole({GetParam().to});
+        } else {
+          // Before anything was begun, where nothing is tried twice.
+          world.ExpectWhole({GetParam().from});
+          EXPECT_LT(n, 4U) << done.error().ToString();
+        }
+      }
+    }
+  }
+}
+
+TEST_P(NativeReshardSweep, GoesOnAfterADeathAtAnyCall) {
+  const std::uint64_t calls = CallsOf(GetParam().from, GetParam().to);
+  for (std::uint64_t n = 0; n < calls; ++n) {
+    for (const bool after_effect : {false, true}) {
+      SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? " after" : " before"));
+      World world(GetParam().from);
+      Journal journal;
+      world.DieAt(n, after_effect);
+      EXPECT_FALSE(world.Run(GetParam().to, journal).ok());
+      world.engine.ClearFaults();
+      const auto done = world.Run(GetParam().to, journal);
+      ASSERT_TRUE(done.ok()) << done.error().ToString();
+      world.ExpectWhole({GetParam().to});
+    }
+  }
+}
+
+TEST_P(NativeReshardSweep, CtrlCLeavesWholeRoundsOnly) {
+  const std::uint64_t calls = CallsOf(GetParam().from, GetParam().to);
+  for (std::uint64_t n = 1; n <= calls; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    World world(GetParam().from);
+    std::stop_source stop;
+    world.engine.BeforeCall(n, [&stop] { stop.request_stop(); });
+    Journal journal;
+    const auto done = world.Run(GetParam().to, journal, &stop);
+    if (!done.ok()) {
+      EXPECT_EQ(done.error().code(), ErrorCode::kCancelled) << done.error().ToString();
+    }
+    std::set<std::size_t> allowed;
+    for (std::size_t i = std::min(GetParam().from, GetParam().to);
+         i <= std::max(GetParam().from, GetParam().to); ++i) {
+      allowed.insert(i);
+    }
+    world.ExpectWhole(allowed);
+  }
+}
+
+TEST_P(NativeReshardSweep, WritersGoOnMeanwhile) {
+  const std::uint64_t calls = CallsOf(GetParam().from, GetParam().to);
+  World world(GetParam().from);
+  std::set<std::string> expected;
+  for (std::uint64_t i = 0; i < kPoints; ++i) expected.insert(std::to_string(i));
+  for (std::uint64_t n = 1; n <= calls * 2; ++n) {
+    world.engine.BeforeCall(n, [&world, &expected, n] {
+      const std::string fresh = std::to_string(1000 + n);
+      const std::string gone = std::to_string(n % kPoints);
+      EXPECT_TRUE(world.engine.Upsert("docs", fresh, {}));
+      EXPECT_TRUE(world.engine.Delete("docs", gone));
+      expected.insert(fresh);
+      expected.erase(gone);
+    });
+  }
+  const auto done = world.Run(GetParam().to);
+  ASSERT_TRUE(done.ok()) << done.error().ToString();
+  world.ExpectWhole({GetParam().to}, expected.size());
+  const auto ids = world.engine.Ids("docs");
+  EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()), expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, NativeReshardSweep,
+                         ::testing::Values(Sweep{.from = 2, .to = 3}, Sweep{.from = 3, .to = 2},
+                                           Sweep{.from = 1, .to = 3}, Sweep{.from = 3, .to = 1}),
+                         [](const auto& sweep) {
+                           return "From" + std::to_string(sweep.param.from) + "To" +
+                                  std::to_string(sweep.param.to);
+                         });
+
+TEST(NativeReshardTest, APeerThatDiesIsToldAndNothingIsLeftHalf) {
+  const std::uint64_t calls = CallsOf(2, 3);
+  for (std::uint64_t n = 1; n <= calls; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    World world;
+    const PeerId victim(103);
+    world.engine.BeforeCall(n, [&] { world.engine.KillPeer(victim); });
+    Journal journal;
+    const auto done = world.Run(3, journal);
+    world.engine.StartPeer(victim);
+    if (!done.ok()) {
+      // What was past the point of no return goes on when the peer is back.
+      const auto again = world.Run(3, journal);
+      if (!again.ok()) {
+        SCOPED_TRACE(done.error().ToString() + ", then " + again.error().ToString());
+        world.ExpectWhole({2});
+        continue;
+      }
+    }
+    world.ExpectWhole({3});
+  }
+}
+
+}  // namespace
+}  // namespace holdfast
