@@ -6,7 +6,6 @@
 #include <iterator>
 #include <utility>
 
-#include "exec/retry.h"
 #include "model/json.h"
 #include "ops/restore_op.h"
 
@@ -16,15 +15,6 @@ namespace {
 constexpr Duration kPoll = std::chrono::milliseconds(200);
 /// A round that readers have been switched to is brought to its end for so long.
 constexpr Duration kCompletePatience = std::chrono::minutes(30);
-/// How long counts that do not agree may come from writes between two of them.
-constexpr Duration kCountPatience = std::chrono::seconds(30);
-/// How long the cluster may take to show what it has agreed on.
-constexpr Duration kSeenPatience = std::chrono::seconds(30);
-constexpr std::uint32_t kSamplesPerShard = 20;
-
-std::uint32_t CountShards(const Collection& collection, const std::optional<ShardKey>& key) {
-  return static_cast<std::uint32_t>(std::ranges::count(collection.shards, key, &Shard::key));
-}
 
 const Shard* FindShard(const Collection& collection, ShardId id) {
   const auto found = std::ranges::find(collection.shards, id, &Shard::id);
@@ -32,8 +22,7 @@ const Shard* FindShard(const Collection& collection, ShardId id) {
 }
 
 bool HasActive(const Shard& shard, PeerId peer) {
-  return std::ranges::find(shard.replicas,
-                           Replica{.peer = peer, .state = ReplicaState::kActive}) !=
+  return std::ranges::find(shard.replicas, Replica{.peer = peer, .state = ReplicaState::kActive}) !=
          shard.replicas.end();
 }
 
@@ -47,22 +36,16 @@ Status Retryable(const Status& status) {
 }
 
 Error GaveUp(const std::string& collection) {
-  return {ErrorCode::kAborted, "the cluster gave up resharding '" + collection +
-                                   "': a replica or a transfer of it failed",
-          "`holdfast topology` shows the replicas; then try again"};
+  return {
+      ErrorCode::kAborted,
+      "the cluster gave up resharding '" + collection + "': a replica or a transfer of it failed",
+      "`holdfast topology` shows the replicas; then try again"};
 }
 
 }  // namespace
 
 NativeReshard::NativeReshard(NativeReshardParts parts, NativeReshardOptions options)
     : parts_(parts), options_(std::move(options)) {}
-
-/// Makes a call that may be made again after any error, as long as another try can help.
-template <class F>
-auto NativeReshard::Again(const CallContext& call, F work) -> decltype(work()) {
-  return Retry(call, {.clock = parts_.clock, .random = parts_.random, .policy = {}},
-               [&](int) { return work(); });
-}
 
 Result<NativeReshardPlan> NativeReshard::Preview(const CallContext& call) {
   NativeReshardRequest request = options_.request;
@@ -74,24 +57,24 @@ Result<NativeReshardPlan> NativeReshard::Preview(const CallContext& call) {
 }
 
 Result<Collection> NativeReshard::Read(const CallContext& call) {
-  HF_TRY(Collection now, Again(call, [&] {
-           return parts_.engine.ReadCollection(call, plan_.collection);
-         }));
+  HF_TRY(Collection now,
+         Again(call, [&] { return parts_.engine.ReadCollection(call, plan_.collection); }));
   if (now.uuid == plan_.uuid) return now;
   return Error(ErrorCode::kFailedPrecondition,
-               "'" + plan_.collection + "' is another collection by now: it was dropped and made "
-               "again");
+               "'" + plan_.collection +
+                   "' is another collection by now: it was dropped and made "
+                   "again");
 }
 
 Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
   context.progress().BeginPhase("plan");
-  HF_TRY(const std::string planned,
-         context.Step("native/plan", [&](const CallContext& call) -> Result<std::string> {
-           HF_TRY(const NativeReshardPlan plan, Preview(call));
-           HF_RETURN_IF_ERROR(
-               parts_.engine.CheckRights(call, Purpose::kRestore, {plan.collection}));
-           return NativeReshardPlanToJson(plan);
-         }));
+  HF_TRY(
+      const std::string planned,
+      context.Step("native/plan", [&](const CallContext& call) -> Result<std::string> {
+        HF_TRY(const NativeReshardPlan plan, Preview(call));
+        HF_RETURN_IF_ERROR(parts_.engine.CheckRights(call, Purpose::kRestore, {plan.collection}));
+        return NativeReshardPlanToJson(plan);
+      }));
   HF_TRY(plan_, NativeReshardPlanFromJson(planned));
   outcome_.warnings = plan_.warnings;
   context.progress().BeginPhase("reshard");
@@ -105,9 +88,8 @@ Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
   outcome_.rounds = static_cast<std::uint32_t>(plan_.rounds.size());
   outcome_.shards = static_cast<std::uint32_t>(now.shards.size());
   for (const Shard& shard : now.shards) {
-    const ReplicaRef first{.peer = shard.replicas.front().peer,
-                           .collection = now.name,
-                           .shard = shard.id};
+    const ReplicaRef first{
+        .peer = shard.replicas.front().peer, .collection = now.name, .shard = shard.id};
     HF_TRY(const PointCounts counts,
            Again(call, [&] { return parts_.engine.CountPoints(call, first); }));
     outcome_.points += counts.in_ring;
@@ -117,23 +99,24 @@ Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
 
 Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
                                std::size_t number) {
-  const auto done = context.Step(
-      "native/round/" + std::to_string(number), [&](const CallContext& call) -> Result<std::string> {
-        for (int tries = 1;; ++tries) {
-          Try now{.round = round,
-                  .prefix = "native/round/" + std::to_string(number) + "/try/" +
-                            std::to_string(tries) + "/",
-                  .uuid = {},
-                  .shard = {}};
-          const Status ended = RunTry(context, now);
-          if (ended.ok()) return std::string("{}");
-          const bool again = IsServerGivingUp(ended.error()) && tries < options_.tries_per_round &&
-                             parts_.clock.Check(call).ok();
-          if (!again) return ended.error();
-          context.Warn("resharding '" + plan_.collection + "' begins anew: " +
-                       ended.error().message());
-        }
-      });
+  const auto done = context.Step("native/round/" + std::to_string(number),
+                                 [&](const CallContext& call) -> Result<std::string> {
+                                   for (int tries = 1;; ++tries) {
+                                     Try now{.round = round,
+                                             .prefix = "native/round/" + std::to_string(number) +
+                                                       "/try/" + std::to_string(tries) + "/",
+                                             .uuid = {},
+                                             .shard = {}};
+                                     const Status ended = RunTry(context, now);
+                                     if (ended.ok()) return std::string("{}");
+                                     const bool again = IsServerGivingUp(ended.error()) &&
+                                                        tries < options_.tries_per_round &&
+                                                        parts_.clock.Check(call).ok();
+                                     if (!again) return ended.error();
+                                     context.Warn("resharding '" + plan_.collection +
+                                                  "' begins anew: " + ended.error().message());
+                                   }
+                                 });
   return done.ok() ? Status() : Status(done.error());
 }
 
@@ -155,7 +138,7 @@ Status NativeReshard::RunTry(StepContext& context, Try& now) {
            return parts_.engine.ReadResharding(context.call(), plan_.collection);
          }));
   HF_TRY(const Collection there, Read(context.call()));
-  if (!running && CountShards(there, now.round.key) == now.round.to) {
+  if (!running && ShardsOf(there, now.round.key) == now.round.to) {
     return Complete(context, now);
   }
   Status ready = Start(context, now);
@@ -168,9 +151,8 @@ Status NativeReshard::RunTry(StepContext& context, Try& now) {
 }
 
 Status NativeReshard::CheckOwn(const CallContext& call, const Try& now) {
-  HF_TRY(const auto running, Again(call, [&] {
-           return parts_.engine.ReadResharding(call, plan_.collection);
-         }));
+  HF_TRY(const auto running,
+         Again(call, [&] { return parts_.engine.ReadResharding(call, plan_.collection); }));
   if (!running) return GaveUp(plan_.collection);
   if (running->uuid == now.uuid) return {};
   return Error(ErrorCode::kBusy,
@@ -198,7 +180,7 @@ Result<ShardId> NativeReshard::StartOwn(const CallContext& call, const Try& now)
   if (running && running->uuid == now.uuid) return running->shard;
   if (running) return CheckOwn(call, now).error();
   HF_TRY(const Collection before, Read(call));
-  if (CountShards(before, now.round.key) != now.round.from) {
+  if (ShardsOf(before, now.round.key) != now.round.from) {
     return Error(ErrorCode::kFailedPrecondition,
                  "'" + plan_.collection + "' no longer has the shards that were planned for",
                  "run the command again");
@@ -229,25 +211,22 @@ Status NativeReshard::MigrateUp(StepContext& context, const Try& now) {
   for (const Shard& shard : there.shards) {
     if (shard.key != now.round.key || shard.id == now.shard) continue;
     HF_TRY(const std::string moved,
-           context.Step(
-               now.prefix + "migrate/" + std::to_string(shard.id.value()),
-               [&](const CallContext& call) -> Result<std::string> {
-                 const ReplicaRef from{.peer = shard.replicas.front().peer,
-                                       .collection = plan_.collection,
-                                       .shard = shard.id};
-                 HF_RETURN_IF_ERROR(
-                     Again(call, [&] { return Migrate(call, now, from, fresh); }));
-                 return std::string("{}");
-               }));
+           context.Step(now.prefix + "migrate/" + std::to_string(shard.id.value()),
+                        [&](const CallContext& call) -> Result<std::string> {
+                          const ReplicaRef from{.peer = shard.replicas.front().peer,
+                                                .collection = plan_.collection,
+                                                .shard = shard.id};
+                          HF_RETURN_IF_ERROR(
+                              Again(call, [&] { return Migrate(call, now, from, fresh); }));
+                          return std::string("{}");
+                        }));
   }
   HF_RETURN_IF_ERROR(CheckOwn(context.call(), now));
-  HF_RETURN_IF_ERROR(Again(context.call(), [&] {
-    return parts_.engine.FinishMigration(context.call(), fresh);
-  }));
+  HF_RETURN_IF_ERROR(
+      Again(context.call(), [&] { return parts_.engine.FinishMigration(context.call(), fresh); }));
   for (std::size_t i = 1; i < now.round.peers.size(); ++i) {
-    HF_RETURN_IF_ERROR(Again(context.call(), [&] {
-      return Replicate(context.call(), now, now.round.peers[i]);
-    }));
+    HF_RETURN_IF_ERROR(
+        Again(context.call(), [&] { return Replicate(context.call(), now, now.round.peers[i]); }));
   }
   return CheckOwn(context.call(), now);
 }
@@ -256,9 +235,8 @@ Status NativeReshard::MigrateDown(StepContext& context, const Try& now) {
   HF_TRY(const Collection there, Read(context.call()));
   const Shard* const gone = FindShard(there, now.shard);
   if (gone == nullptr) return GaveUp(plan_.collection);
-  const ReplicaRef from{.peer = gone->replicas.front().peer,
-                        .collection = plan_.collection,
-                        .shard = now.shard};
+  const ReplicaRef from{
+      .peer = gone->replicas.front().peer, .collection = plan_.collection, .shard = now.shard};
   for (const Shard& shard : there.shards) {
     if (shard.key != now.round.key || shard.id == now.shard) continue;
     for (const Replica& replica : shard.replicas) {
@@ -271,9 +249,8 @@ Status NativeReshard::MigrateDown(StepContext& context, const Try& now) {
                             HF_RETURN_IF_ERROR(
                                 Again(call, [&] { return Migrate(call, now, from, into); }));
                             HF_RETURN_IF_ERROR(CheckOwn(call, now));
-                            HF_RETURN_IF_ERROR(Again(call, [&] {
-                              return parts_.engine.FinishMigration(call, into);
-                            }));
+                            HF_RETURN_IF_ERROR(Again(
+                                call, [&] { return parts_.engine.FinishMigration(call, into); }));
                             return std::string("{}");
                           }));
     }
@@ -281,8 +258,8 @@ Status NativeReshard::MigrateDown(StepContext& context, const Try& now) {
   return {};
 }
 
-/// Migrating again is harmless (transcript 6), so after an error it is simply begun again, unless it
-/// runs.
+/// Migrating again is harmless (transcript 6), so after an error it is simply begun again, unless
+/// it runs.
 Status NativeReshard::Migrate(const CallContext& call, const Try& now, const ReplicaRef& from,
                               const ReplicaRef& to) {
   const auto runs = [&](const Collection& collection) {
@@ -302,17 +279,16 @@ Status NativeReshard::Migrate(const CallContext& call, const Try& now, const Rep
 }
 
 Status NativeReshard::Complete(StepContext& context, const Try& now) {
-  const auto done = context.Step(
-      now.prefix + "complete", [&](const CallContext& own) -> Result<std::string> {
+  const auto done =
+      context.Step(now.prefix + "complete", [&](const CallContext& own) -> Result<std::string> {
         HF_RETURN_IF_ERROR(parts_.clock.Check(own));
         // From here on it is brought to its end whatever stops the job: half a round is worse than
         // a whole one, and every call may be made again.
         const CallContext call = parts_.clock.Within({}, kCompletePatience);
-        HF_TRY(const auto running, Again(call, [&] {
-                 return parts_.engine.ReadResharding(call, plan_.collection);
-               }));
+        HF_TRY(const auto running,
+               Again(call, [&] { return parts_.engine.ReadResharding(call, plan_.collection); }));
         HF_TRY(const Collection there, Read(call));
-        if (!running && CountShards(there, now.round.key) == now.round.to) {
+        if (!running && ShardsOf(there, now.round.key) == now.round.to) {
           HF_RETURN_IF_ERROR(Verify(call, now, {}));
           return std::string("{}");
         }
@@ -330,15 +306,16 @@ Status NativeReshard::Complete(StepContext& context, const Try& now) {
         const Status thawed = parts_.fence == nullptr ? Status() : parts_.fence->Thaw(own);
         if (!ended.ok()) return ended.error();
         if (thawed.ok()) return std::string("{}");
-        const std::string text = "writers were released before the round had ended: " +
-                                 thawed.error().message();
+        const std::string text =
+            "writers were released before the round had ended: " + thawed.error().message();
         if (!now.round.key) {
           context.Warn(text);
           return std::string("{}");
         }
-        return Error(ErrorCode::kFailedPrecondition,
-                     text + "; what they wrote under other shard keys since may be lost",
-                     "raise the time limit of the freeze, and write anew what was written meanwhile");
+        return Error(
+            ErrorCode::kFailedPrecondition,
+            text + "; what they wrote under other shard keys since may be lost",
+            "raise the time limit of the freeze, and write anew what was written meanwhile");
       });
   return done.ok() ? Status() : Status(done.error());
 }
@@ -365,9 +342,10 @@ Status NativeReshard::SwitchOver(const CallContext& call, const Try& now) {
   };
   const Status ended = rest();
   if (ended.ok()) return {};
-  return ended.error().While("resharding '" + plan_.collection +
-                             "' is past the point where it can be taken back and not at its end "
-                             "(readers may see moved points twice)")
+  return ended.error()
+      .While("resharding '" + plan_.collection +
+             "' is past the point where it can be taken back and not at its end "
+             "(readers may see moved points twice)")
       .WithHint("run `holdfast reshard --resume JOB`: it brings it to its end");
 }
 
@@ -377,7 +355,7 @@ Status NativeReshard::TakeOwnStep(const CallContext& call, const Try& now, Resha
     HF_TRY(const auto running, parts_.engine.ReadResharding(call, plan_.collection));
     if (!running && step == ReshardStep::kFinish) {
       HF_TRY(const Collection there, Read(call));
-      if (CountShards(there, now.round.key) == now.round.to) return {};
+      if (ShardsOf(there, now.round.key) == now.round.to) return {};
     }
     if (!running || running->uuid != now.uuid) return CheckOwn(call, now);
     return Retryable(parts_.engine.TakeStep(call, plan_.collection, step));
@@ -402,96 +380,9 @@ Status NativeReshard::Replicate(const CallContext& call, const Try& now, PeerId 
     }
     if (!runs) {
       HF_RETURN_IF_ERROR(CheckOwn(call, now));
-      HF_RETURN_IF_ERROR(
-          parts_.engine.StartTransfer(call, transfer, TransferKind::kReplicate));
+      HF_RETURN_IF_ERROR(parts_.engine.StartTransfer(call, transfer, TransferKind::kReplicate));
     }
     begun = true;
-    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
-  }
-}
-
-/// Only while nobody writes.
-Result<NativeReshard::Before> NativeReshard::Look(const CallContext& call, const Try& now) {
-  Before before;
-  HF_TRY(const Collection there, Read(call));
-  for (const Shard& shard : there.shards) {
-    // Not read yet, or not counted twice: a new shard has copies of what the others have still.
-    const bool comes =
-        shard.id == now.shard && now.round.direction == ReshardDirection::kUp;
-    if (shard.key != now.round.key || comes) continue;
-    const ReplicaRef from{
-        .peer = shard.replicas.front().peer, .collection = there.name, .shard = shard.id};
-    HF_TRY(const auto ids, Again(call, [&] {
-             return parts_.engine.ListIds(call, from, "", kSamplesPerShard);
-           }));
-    HF_TRY(auto points, Again(call, [&] { return parts_.engine.ReadPoints(call, from, ids); }));
-    std::ranges::move(points, std::back_inserter(before.samples));
-  }
-  for (const Shard& shard : there.shards) {
-    if (shard.key != now.round.key) continue;
-    const ReplicaRef from{
-        .peer = shard.replicas.front().peer, .collection = there.name, .shard = shard.id};
-    // By the ring that is led to (transcript 6): each point is counted in one shard, the shard that
-    // goes has none.
-    HF_TRY(const PointCounts counts,
-           Again(call, [&] { return parts_.engine.CountPoints(call, from); }));
-    before.points += counts.in_ring;
-  }
-  return before;
-}
-
-Status NativeReshard::Verify(const CallContext& call, const Try& now,
-                             const std::optional<Before>& before) {
-  const MonotonicTime until = parts_.clock.Monotonic() + kCountPatience;
-  for (;;) {
-    std::string wrong;
-    std::uint64_t points = 0;
-    HF_TRY(const Collection there, Read(call));
-    for (const Shard& shard : there.shards) {
-      if (shard.key != now.round.key) continue;
-      for (const Replica& replica : shard.replicas) {
-        const ReplicaRef ref{.peer = replica.peer, .collection = there.name, .shard = shard.id};
-        if (replica.state != ReplicaState::kActive) wrong = Describe(ref) + " is not Active";
-        const auto counts = Again(call, [&] { return parts_.engine.CountPoints(call, ref); });
-        if (!counts.ok()) {
-          return counts.error()
-              .While("'" + plan_.collection + "' was resharded and could not be verified")
-              .WithHint("run `holdfast reshard --resume JOB` when the peer is back");
-        }
-        if (counts->all != counts->in_ring) {
-          wrong = Describe(ref) + " has " + std::to_string(counts->all) + " points, " +
-                  std::to_string(counts->in_ring) + " of which belong there";
-        }
-        if (replica.peer == shard.replicas.front().peer) points += counts->in_ring;
-      }
-    }
-    if (CountShards(there, now.round.key) != now.round.to) wrong = "the number of shards is wrong";
-    if (wrong.empty() && before && points != before->points) {
-      wrong = "the shards have " + std::to_string(points) + " points, before they had " +
-              std::to_string(before->points);
-    }
-    if (wrong.empty() && before) {
-      for (const SampledPoint& sample : before->samples) {
-        bool found = false;
-        for (const Shard& shard : there.shards) {
-          if (shard.key != now.round.key || found) continue;
-          const ReplicaRef ref{.peer = shard.replicas.front().peer,
-                               .collection = there.name,
-                               .shard = shard.id};
-          HF_TRY(const auto same, Again(call, [&] {
-                   return parts_.engine.ReadPoints(call, ref, {sample.id_json});
-                 }));
-          found = same.size() == 1 && same.front().point_json == sample.point_json;
-        }
-        if (!found) wrong = "point " + sample.id_json + " is not what it was";
-      }
-    }
-    if (wrong.empty()) return {};
-    if (parts_.clock.Monotonic() >= until) {
-      return Error(ErrorCode::kDataLoss,
-                   "'" + plan_.collection + "' was resharded and is not right: " + wrong,
-                   "look with `holdfast topology`; the group of the last backup has its points");
-    }
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
   }
 }
@@ -507,8 +398,8 @@ Error NativeReshard::TakeBack(const Try& now, Error error) {
     return parts_.engine.TakeStep(call, plan_.collection, ReshardStep::kAbort);
   });
   if (aborted.ok()) return error;
-  return std::move(error).While("resharding '" + plan_.collection +
-                                "' could not be taken back (" + aborted.error().message() + ")");
+  return std::move(error).While("resharding '" + plan_.collection + "' could not be taken back (" +
+                                aborted.error().message() + ")");
 }
 
 }  // namespace holdfast

@@ -1,5 +1,6 @@
-// Drives a cluster that reshards in place, shard by shard, until a collection has the wanted number:
-// the server keeps the state of a resharding and does none of its steps by itself (measured 21).
+// Drives a cluster that reshards in place, shard by shard, until a collection has the wanted
+// number: the server keeps the state of a resharding and does none of its steps by itself (measured
+// 21).
 
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "engine/engine.h"
+#include "exec/retry.h"
 #include "job/job_runner.h"
 #include "model/group.h"
 #include "ops/fence.h"
@@ -79,8 +81,13 @@ class NativeReshard {
     std::vector<SampledPoint> samples;
   };
 
+  /// Makes a call that may be made again after any error, as long as another try can help.
   template <class F>
-  auto Again(const CallContext& call, F work) -> decltype(work());
+  auto Again(const CallContext& call, F work) -> decltype(work()) {
+    return Retry(call, {.clock = parts_.clock, .random = parts_.random, .policy = {}},
+                 [&](int) { return work(); });
+  }
+  static std::uint32_t ShardsOf(const Collection& collection, const std::optional<ShardKey>& key);
   Status RunRound(StepContext& context, const ReshardRound& round, std::size_t number);
   Status RunTry(StepContext& context, Try& now);
   Status Start(StepContext& context, Try& now);

@@ -17,11 +17,11 @@ namespace {
 
 using testing::CallFault;
 using testing::EngineCall;
+using ::testing::HasSubstr;
 using testing::Journal;
 using testing::JournalSteps;
 using testing::ScriptedCollection;
 using testing::ScriptedEngine;
-using ::testing::HasSubstr;
 
 constexpr std::uint64_t kPoints = 60;
 
@@ -92,8 +92,8 @@ struct World {
       for (const Replica& replica : shard.replicas) {
         EXPECT_EQ(replica.state, ReplicaState::kActive);
         std::set<std::string> ids;
-        for (const auto& [id, line] : engine.Content(
-                 {.peer = replica.peer, .collection = "docs", .shard = shard.id})) {
+        for (const auto& [id, line] :
+             engine.Content({.peer = replica.peer, .collection = "docs", .shard = shard.id})) {
           ids.insert(id);
           EXPECT_EQ(engine.ShardOf("docs", id, key), shard.id);
         }

@@ -76,7 +76,8 @@ class Planner {
       findings_.Problem(
           "it has several shard keys, and this server loses new points that are written under the "
           "other keys while a resharding of one ends",
-          "keep writers away with `freeze` and `thaw` in the cluster's configuration, or use --method "
+          "keep writers away with `freeze` and `thaw` in the cluster's configuration, or use "
+          "--method "
           "copy");
     }
   }
@@ -100,8 +101,8 @@ class Planner {
       std::size_t replicas = 0;
       for (const Collection& other : topology_.collections) {
         for (const Shard& shard : other.shards) {
-          const bool here = std::ranges::find(shard.replicas, peer.id, &Replica::peer) !=
-                            shard.replicas.end();
+          const bool here =
+              std::ranges::find(shard.replicas, peer.id, &Replica::peer) != shard.replicas.end();
           if (!here) continue;
           held += ReplicaBytes(other);
           if (other.name == collection_.name) ++replicas;
@@ -141,8 +142,7 @@ class Planner {
                               .to = count - 1});
     }
     if (collection_.shard_keys.size() > 1 && !plan_.rounds.empty() &&
-        plan_.rounds.back().key == key &&
-        plan_.rounds.back().direction == ReshardDirection::kUp) {
+        plan_.rounds.back().key == key && plan_.rounds.back().direction == ReshardDirection::kUp) {
       findings_.warnings.push_back("the new shards" + KeyText(key) +
                                    " get ids behind those of the other keys: no restore can give "
                                    "this key the same ids again");

@@ -1,5 +1,5 @@
-// How a cluster that reshards in place gets a collection to another number of shards: one shard at a
-// time. Pure: no I/O, no clock, no chance.
+// How a cluster that reshards in place gets a collection to another number of shards: one shard at
+// a time. Pure: no I/O, no clock, no chance.
 
 #pragma once
 
@@ -51,10 +51,10 @@ struct NativeReshardPlan {
 };
 
 /// New shards go where the collection has least, in zones that its replicas are not in yet, to
-/// peers that answer, are not draining and have room. kFailedPrecondition with everything that is in
-/// the way: a cluster that does not reshard, a replica that is not Active or whose peer is silent,
-/// transfers or a resharding under way, a known lack of room, and writers of other shard keys that
-/// nobody keeps away (they would lose acknowledged points: docs/reshard.md). kNotFound.
+/// peers that answer, are not draining and have room. kFailedPrecondition with everything that is
+/// in the way: a cluster that does not reshard, a replica that is not Active or whose peer is
+/// silent, transfers or a resharding under way, a known lack of room, and writers of other shard
+/// keys that nobody keeps away (they would lose acknowledged points: docs/reshard.md). kNotFound.
 Result<NativeReshardPlan> PlanNativeReshard(const Topology& topology,
                                             const NativeReshardRequest& request);
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "engine/qdrant/image_inspector.h"
+#include "engine/qdrant/image/image_inspector.h"
 #include "engine/qdrant/stored_snapshot.h"
 #include "exec/wait.h"
 #include "stream/digest.h"

@@ -45,12 +45,12 @@ Result<bool> ScriptedEngine::CanReshard(const CallContext& call) {
 
 Result<std::optional<Resharding>> ScriptedEngine::ReadResharding(const CallContext& call,
                                                                  const std::string& name) {
-  return world_->Serve(
-      call, EngineCall::kReadResharding, [&]() -> Result<std::optional<Resharding>> {
-        HF_TRY(const SimCollection* collection, world_->FindCollection(name));
-        if (!collection->round) return std::optional<Resharding>();
-        return std::optional<Resharding>(collection->round->what);
-      });
+  return world_->Serve(call, EngineCall::kReadResharding,
+                       [&]() -> Result<std::optional<Resharding>> {
+                         HF_TRY(const SimCollection* collection, world_->FindCollection(name));
+                         if (!collection->round) return std::optional<Resharding>();
+                         return std::optional<Resharding>(collection->round->what);
+                       });
 }
 
 Status ScriptedEngine::StartResharding(const CallContext& call, const std::string& name,

@@ -242,10 +242,11 @@ void ScriptedEngine::World::PlaceShard(SimCollection& collection, ShardId shard,
 ShardId ScriptedEngine::World::Owner(const SimCollection& collection,
                                      const std::optional<ShardKey>& key, const PointId& id,
                                      bool before_resharding) {
-  // The shard with the largest draw: one shard more or less moves only what goes to it or was in it.
+  // The shard with the largest draw: one shard more or less moves only what goes to it or was in
+  // it.
   const auto draw = [&id](ShardId shard) {
-    const std::uint64_t mixed = (HashOf(id) ^ (shard.value() + 1ULL) * 0x9E3779B97F4A7C15ULL) *
-                                0xBF58476D1CE4E5B9ULL;
+    const std::uint64_t mixed =
+        (HashOf(id) ^ (shard.value() + 1ULL) * 0x9E3779B97F4A7C15ULL) * 0xBF58476D1CE4E5B9ULL;
     return mixed ^ (mixed >> 31);
   };
   std::optional<ShardId> owner;

@@ -11,7 +11,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "engine/qdrant/id_tracker.h"
+#include "engine/qdrant/image/id_tracker.h"
 
 namespace holdfast::qdrant {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/assert.h"
-#include "engine/qdrant/image_inspector.h"
+#include "engine/qdrant/image/image_inspector.h"
 #include "stream/tar_reader.h"
 #include "tests/fuzz/tar_mutator.h"
 

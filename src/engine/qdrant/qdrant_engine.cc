@@ -5,7 +5,7 @@
 
 #include "engine/qdrant/cluster_reader.h"
 #include "engine/qdrant/cluster_writer.h"
-#include "engine/qdrant/image_inspector.h"
+#include "engine/qdrant/image/image_inspector.h"
 #include "engine/qdrant/layout.h"
 #include "engine/qdrant/node_api.h"
 #include "engine/qdrant/peer_directory.h"

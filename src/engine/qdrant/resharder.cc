@@ -88,8 +88,8 @@ Status QdrantResharder::WaitApplied(const CallContext& call, const std::string& 
       if (here.commit >= there.commit && here.unapplied == 0) break;
       const Status slept = api_.clock().SleepFor(within, kPoll);
       if (slept.ok()) continue;
-      return Error(slept.error().code(), doing + ": peer " + std::to_string(peer.id.value()) +
-                                             " has not applied it yet");
+      return Error(slept.error().code(),
+                   doing + ": peer " + std::to_string(peer.id.value()) + " has not applied it yet");
     }
   }
   return {};
@@ -136,11 +136,11 @@ Status QdrantResharder::MigratePoints(const CallContext& call, const ReplicaRef&
 }
 
 Status QdrantResharder::FinishMigration(const CallContext& call, const ReplicaRef& replica) {
-  const Status done = Change(
-      call, replica.collection,
-      Json{{"finish_migrating_points",
-            {{"shard_id", replica.shard.value()}, {"peer_id", replica.peer.value()}}}},
-      "finish the migration into " + Describe(replica));
+  const Status done =
+      Change(call, replica.collection,
+             Json{{"finish_migrating_points",
+                   {{"shard_id", replica.shard.value()}, {"peer_id", replica.peer.value()}}}},
+             "finish the migration into " + Describe(replica));
   // It says so when the replica is Active already.
   const bool was_done = !done.ok() && done.error().code() == ErrorCode::kFailedPrecondition &&
                         done.error().message().find("has state Some(Active)") != std::string::npos;

@@ -1,4 +1,4 @@
-#include "engine/qdrant/image_inspector.h"
+#include "engine/qdrant/image/image_inspector.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

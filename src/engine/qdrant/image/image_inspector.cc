@@ -1,4 +1,4 @@
-#include "engine/qdrant/image_inspector.h"
+#include "engine/qdrant/image/image_inspector.h"
 
 #include <algorithm>
 #include <map>
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/qdrant/id_tracker.h"
+#include "engine/qdrant/image/id_tracker.h"
 #include "engine/qdrant/layout.h"
 #include "model/json.h"
 

@@ -1,4 +1,4 @@
-#include "engine/qdrant/id_sorter.h"
+#include "engine/qdrant/image/id_sorter.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

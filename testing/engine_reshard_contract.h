@@ -196,8 +196,7 @@ TEST_P(ReshardContract, AnAbortedOneLeavesEverythingAsItWas) {
       Migrate(now, running.shard, ShardId(0), false);
     }
     Take(name, ReshardStep::kAbort);
-    ReadUntil(name,
-              [&](const Collection& after) { return after.shards == before.shards; });
+    ReadUntil(name, [&](const Collection& after) { return after.shards == before.shards; });
     EXPECT_EQ(CountClean(name), 200U);
   }
 }

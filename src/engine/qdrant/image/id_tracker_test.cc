@@ -1,4 +1,4 @@
-#include "engine/qdrant/id_tracker.h"
+#include "engine/qdrant/image/id_tracker.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

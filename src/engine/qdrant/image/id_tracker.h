@@ -22,7 +22,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/result.h"
-#include "engine/qdrant/id_sorter.h"
+#include "engine/qdrant/image/id_sorter.h"
 #include "engine/qdrant/spool_file.h"
 
 namespace holdfast::qdrant {
