@@ -54,7 +54,7 @@ class Reader:
             by_peer = {}
             for shard_id, peers in waiting.items():
                 if not peers:
-                    raise _no_replica(shard_id, last_error)
+                    raise _no_replica(shard_id, self._node.peer_id, last_error)
                 by_peer.setdefault(peers[0], []).append(shard_id)
             done = await asyncio.gather(
                 *(self._ask(collection, p, kind, body, ids) for p, ids in by_peer.items()),
@@ -244,10 +244,12 @@ def _is_local_trouble(result):
     return isinstance(result, ApiError) and result.status == 500
 
 
-def _no_replica(shard_id, error):
-    """Nobody could answer (transcript 5, count with a dead peer)."""
+def _no_replica(shard_id, peer, error):
+    """Nobody could answer (transcript 5, count with a dead peer), or nobody may (measured)."""
     if isinstance(error, PeerUnavailable):
         error = error.as_service_error()
     if error is None:
-        return errors.service_error(f"The replica set for shard {shard_id} has no active replica")
+        where = f"shard {shard_id} on peer {peer}"
+        text = f"The replica set for {where} does not have enough active replicas"
+        return errors.service_error(text)
     return errors.service_error(f"1 of 1 read operations failed:\n  {error.message}")

@@ -78,14 +78,20 @@ def _finish(collection, _op):
 
 
 def _abort_step(collection, _op):
-    moving = _moving(collection)
-    if moving.reached("ReadHashRingCommitted"):
+    _moving(collection)
+    check_abort(collection)
+    abort(collection)
+
+
+def check_abort(collection):
+    """Refuses the end of what must be completed; a migration that fails late hangs until then."""
+    moving = collection.resharding
+    if moving and moving.reached("ReadHashRingCommitted"):
         named = f"{moving.peer_id}/{moving.shard_id}/{_shown_key(moving.shard_key)}"
         raise errors.bad_request(
             f"can't abort resharding {named}, because read hash ring has been committed already, "
             "resharding must be completed"
         )
-    abort(collection)
 
 
 _STEPS = {

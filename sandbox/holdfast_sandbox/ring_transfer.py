@@ -28,7 +28,11 @@ async def wait_ready(call, target, body):
 async def migrate(job, collection, shard, page, send, progress, finish):
     """Sends the points of a shard that its new ring gives to the target, then finishes."""
     job.broken = None
-    ring = collection.rings(collection.shards[shard.id].key)[-1]
+    rings = collection.rings(collection.shards[shard.id].key)
+    if len(rings) == 1:
+        where = f"hash ring for shard {shard.id} not in resharding state"
+        raise errors.service_error(f"Failed to do resharding transfer, {where}")
+    ring = rings[-1]
     total, sent, offset = shard.info()["points"], 0, None
     while True:
         async with job.page_lock:

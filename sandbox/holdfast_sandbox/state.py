@@ -347,6 +347,8 @@ class ClusterState:
         transfer = find_transfer(collection, op["key"])
         if transfer is None:
             raise errors.not_found("There is no transfer for this shard")
+        if transfer.method == RESHARDING_METHOD:
+            resharding.check_abort(collection)
         _abort(collection, transfer, op.get("dead_target", False))
 
     def _op_reshard(self, op):

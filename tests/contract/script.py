@@ -353,8 +353,9 @@ rules([(2, 35)], *TRANSFERS)
 
 _STATE_WHILE = {"stream_records": "Partial", "snapshot": "Recovery"}
 _COMMENT = re.compile(
-    r"|transferring \(\d+\.\d+s\)( \| Transferring records \(\d+/\d+\), ETA: [\d.]+s)?"
-    r"|(recovering|proposing|plunging|creating snapshot|flushing.*) \(\d+\.\d+s\)"
+    r"|(proxifying|applying queued updates|creating snapshot|transferring|recovering"
+    r"|syncing queued updates|waiting consensus|finalizing) \(\d+\.\d+s\)"
+    r"( \| Transferring records \(\d+/\d+\)(, ETA: [\d.]+s)?)?"
 )
 
 
