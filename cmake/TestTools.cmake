@@ -1,5 +1,6 @@
-# Each tests/tools/<name>.cc is a program for developers: it writes test data that stands in the
-# tree. The modules and testing libraries it needs are those that its #include lines name.
+# Each tests/tools/<name>.cc is a program for developers: one writes test data that stands in the
+# tree, one times plans. The modules and testing libraries it needs are those that its #include
+# lines name.
 
 get_property(MODULES GLOBAL PROPERTY HOLDFAST_MODULES)
 file(GLOB TOOL_SOURCES CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/tools/*.cc")

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from holdfast_sandbox.demo_data import DemoDataError
 
-from holdfast_bench import pipeline
+from holdfast_bench import pipeline, plans
 from holdfast_bench.floors import FloorError
 from holdfast_bench.program import RunError
 from holdfast_bench.report import table
 from holdfast_bench.settings import Settings
 
 # Name -> function from Settings to rows. A new benchmark is one more line.
-BENCHES = {"pipeline": pipeline.run}
+BENCHES = {"pipeline": pipeline.run, "plans": plans.run}
 
 _MEMORY = Path("/dev/shm")
 

@@ -1,4 +1,4 @@
-#include "ops/native_reshard.h"
+#include "ops/reshard/native_reshard.h"
 
 #include <algorithm>
 #include <array>

@@ -4,7 +4,7 @@
 #include <iterator>
 #include <utility>
 
-#include "ops/native_reshard.h"
+#include "ops/reshard/native_reshard.h"
 
 namespace holdfast {
 namespace {

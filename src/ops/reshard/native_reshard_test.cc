@@ -1,6 +1,6 @@
 // Resharding in place over the simulated cluster: every call may fail or be the last one.
 
-#include "ops/native_reshard.h"
+#include "ops/reshard/native_reshard.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
