@@ -188,6 +188,8 @@ class ScriptedEngine final : public Engine {
                                            const std::string& after, std::uint32_t limit) override;
   Result<std::vector<SampledPoint>> ReadPoints(const CallContext& call, const ReplicaRef& replica,
                                                const std::vector<std::string>& ids) override;
+  Result<PointPage> ReadPage(const CallContext& call, const ReplicaRef& replica,
+                             const std::string& after, const PageLimits& limits) override;
   Result<std::vector<GoldenQuery>> ProposeQueries(
       const CallContext& call, const Collection& collection,
       const std::vector<SampledPoint>& samples) override;
@@ -239,6 +241,12 @@ class ScriptedEngine final : public Engine {
   Status TakeStep(const CallContext& call, const std::string& collection,
                   ReshardStep step) override;
   Status CleanReplica(const CallContext& call, const ReplicaRef& replica) override;
+  Status UpsertPoints(const CallContext& call, const std::string& collection,
+                      const std::optional<ShardKey>& key,
+                      const std::vector<SourcePoint>& points) override;
+  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards) override;
+  Result<std::unique_ptr<PointComparer>> NewComparer(const Collection& collection) override;
+  bool DependsOnShards(const Collection& collection, const GoldenQuery& query) override;
 
  private:
   struct World;

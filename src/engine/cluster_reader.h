@@ -26,6 +26,8 @@ struct ReplicaHealth {
   /// Number of the last operation; equal numbers on both sides prove that nothing was written.
   /// Absent when the server does not tell.
   std::optional<std::uint64_t> update_op_num;
+  /// Points that were written and are not shown before they are optimized (reference 6.2).
+  std::uint64_t points_deferred = 0;
   /// Predicted size of a shard tar in bytes, 0 when unknown.
   std::uint64_t bytes = 0;
 

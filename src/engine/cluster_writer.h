@@ -58,7 +58,8 @@ class ClusterWriter {
   virtual Status DeletePoints(const CallContext& call, const std::string& collection,
                               const std::optional<ShardKey>& key,
                               const std::vector<std::string>& ids) = 0;
-  /// All in one call: readers see all of them or none (measured 19).
+  /// All in one call: readers see all of them or none (measured 19). When it returns OK every peer
+  /// that answers has seen it.
   virtual Status SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves) = 0;
   /// Sets one key of the cluster's metadata; `value_json` is any JSON value. kFailedPrecondition on
   /// a stand-alone server, which has none.

@@ -9,6 +9,7 @@
 #include "engine/cluster_reader.h"
 #include "engine/cluster_writer.h"
 #include "engine/point_reader.h"
+#include "engine/point_writer.h"
 #include "engine/replica_ref.h"
 #include "engine/resharder.h"
 #include "engine/shard_mover.h"
@@ -21,6 +22,7 @@ class Engine : public ClusterReader,
                public ShardSource,
                public PointReader,
                public ClusterWriter,
+               public PointWriter,
                public ShardMover,
                public Resharder {};
 

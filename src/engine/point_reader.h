@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "engine/point_source.h"
 #include "engine/replica_ref.h"
 #include "model/group.h"
 #include "model/topology.h"
@@ -39,6 +40,10 @@ class PointReader {
   virtual Result<std::vector<SampledPoint>> ReadPoints(const CallContext& call,
                                                        const ReplicaRef& replica,
                                                        const std::vector<std::string>& ids) = 0;
+  /// Whole points in the order of their ids, strictly after `after` (empty: from the start); see
+  /// PointSource::ReadPage. From this replica alone.
+  virtual Result<PointPage> ReadPage(const CallContext& call, const ReplicaRef& replica,
+                                     const std::string& after, const PageLimits& limits) = 0;
   /// Exact questions about the collection made from points of it: one per vector at most, each a
   /// request without an answer yet. Empty when the collection has no vectors or no points.
   virtual Result<std::vector<GoldenQuery>> ProposeQueries(

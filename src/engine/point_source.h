@@ -22,9 +22,9 @@ namespace holdfast {
 struct SourcePoint {
   /// 17, or the UUID in quotes, lower case, with hyphens: as PointReader::ListIds gives it.
   std::string id_json;
-  /// The whole point as a JSON object that an upsert takes: "id", "vector" (absent, or {}, for a
-  /// point without vectors) and "payload" (absent when there is none); nothing else. Numbers as the
-  /// engine printed them, never through a double: ids go up to 2^64-1.
+  /// The whole point as a JSON object that an upsert takes: "id", "vector" ({} for a point without
+  /// vectors: an upsert refuses a point that lacks it) and "payload" (absent when there is none);
+  /// nothing else. Numbers as the engine printed them, never through a double: ids go up to 2^64-1.
   std::string point_json;
 };
 

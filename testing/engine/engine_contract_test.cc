@@ -1,6 +1,7 @@
 #include "testing/engine_contract.h"
 
 #include "testing/engine/transfers_contract.h"
+#include "testing/engine_point_contract.h"
 #include "testing/engine_reshard_contract.h"
 
 namespace holdfast::testing {

@@ -139,6 +139,28 @@ Result<std::vector<SampledPoint>> ScriptedEngine::ReadPoints(const CallContext& 
   });
 }
 
+Result<PointPage> ScriptedEngine::ReadPage(const CallContext& call, const ReplicaRef& replica,
+                                           const std::string& after, const PageLimits& limits) {
+  return world_->Serve(call, EngineCall::kReadPage, [&]() -> Result<PointPage> {
+    HF_TRY(const SimReplica* found, world_->FindReplica(replica));
+    auto next = found->points.begin();
+    if (!after.empty()) {
+      HF_TRY(const PointId last, qdrant::ParsePointId(after));
+      next = found->points.upper_bound(last);
+    }
+    PointPage page;
+    std::uint64_t bytes = 0;
+    for (; next != found->points.end() && page.points.size() < limits.points; ++next) {
+      if (!page.points.empty() && bytes >= limits.bytes) break;
+      bytes += next->second.size();
+      page.points.push_back(
+          {.id_json = qdrant::FormatPointId(next->first), .point_json = next->second});
+    }
+    page.end = next == found->points.end();
+    return page;
+  });
+}
+
 Result<std::vector<GoldenQuery>> ScriptedEngine::ProposeQueries(
     const CallContext& call, const Collection& /*collection*/,
     const std::vector<SampledPoint>& samples) {

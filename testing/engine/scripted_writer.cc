@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/size.h"
+#include "engine/qdrant/same_point.h"
 #include "model/json.h"
 #include "stream/digest.h"
 #include "testing/engine/scripted_world.h"
@@ -212,6 +213,42 @@ Status ScriptedEngine::DeletePoints(const CallContext& call, const std::string& 
     }
     return {};
   });
+}
+
+Status ScriptedEngine::UpsertPoints(const CallContext& call, const std::string& name,
+                                    const std::optional<ShardKey>& key,
+                                    const std::vector<SourcePoint>& points) {
+  return world_->Serve(call, EngineCall::kUpsertPoints, [&]() -> Status {
+    HF_RETURN_IF_ERROR(world_->CheckAllowed(Purpose::kRestore));
+    HF_TRY(SimCollection * collection, world_->FindCollection(name));
+    if (collection->custom && !key) {
+      return Error(ErrorCode::kInvalidArgument, "Wrong input: Shard key not specified");
+    }
+    for (const SourcePoint& point : points) {
+      HF_TRY(const Json read, json::Parse(point.point_json, "a point"));
+      HF_TRY(const PointId id, qdrant::ParsePointId(json::Dump(read.at("id"))));
+      if (!read.contains("vector")) {
+        return Error(ErrorCode::kInvalidArgument, "Format error in JSON body: missing `vector`");
+      }
+      SimShard& shard = collection->shards.at(World::Owner(*collection, key, id));
+      const bool taken = world_->Write(
+          shard, [&](SimReplica& replica) { world_->Insert(replica, id, point.point_json); });
+      if (!taken) return Error(ErrorCode::kUnavailable, "no replica of the point's shard answers");
+    }
+    return {};
+  });
+}
+
+Result<Collection> ScriptedEngine::Resharded(const Collection& collection, std::uint32_t shards) {
+  return qdrant::ReshardedCollection(collection, shards);
+}
+
+Result<std::unique_ptr<PointComparer>> ScriptedEngine::NewComparer(const Collection& collection) {
+  return qdrant::NewPointComparer(collection);
+}
+
+bool ScriptedEngine::DependsOnShards(const Collection& collection, const GoldenQuery& query) {
+  return qdrant::DependsOnShards(collection, query);
 }
 
 Status ScriptedEngine::SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves) {

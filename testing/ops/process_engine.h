@@ -75,6 +75,11 @@ class ProcessEngine final : public Engine {
                                                const std::vector<std::string>& ids) override {
     return process_.Call("read points", [&] { return engine_.ReadPoints(call, replica, ids); });
   }
+  Result<PointPage> ReadPage(const CallContext& call, const ReplicaRef& replica,
+                             const std::string& after, const PageLimits& limits) override {
+    return process_.Call("read page",
+                         [&] { return engine_.ReadPage(call, replica, after, limits); });
+  }
   Result<std::vector<GoldenQuery>> ProposeQueries(
       const CallContext& call, const Collection& collection,
       const std::vector<SampledPoint>& samples) override {
@@ -137,6 +142,22 @@ class ProcessEngine final : public Engine {
                           const Collection& as) override {
     return process_.Call("finish collection",
                          [&] { return engine_.FinishCollection(call, name, as); });
+  }
+
+  Status UpsertPoints(const CallContext& call, const std::string& collection,
+                      const std::optional<ShardKey>& key,
+                      const std::vector<SourcePoint>& points) override {
+    return process_.Call("upsert points",
+                         [&] { return engine_.UpsertPoints(call, collection, key, points); });
+  }
+  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards) override {
+    return engine_.Resharded(collection, shards);
+  }
+  Result<std::unique_ptr<PointComparer>> NewComparer(const Collection& collection) override {
+    return engine_.NewComparer(collection);
+  }
+  bool DependsOnShards(const Collection& collection, const GoldenQuery& query) override {
+    return engine_.DependsOnShards(collection, query);
   }
 
   Status SetMetadata(const CallContext& call, const std::string& key,

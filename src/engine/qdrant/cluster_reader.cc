@@ -375,6 +375,7 @@ Result<ReplicaHealth> QdrantClusterReader::HealthFrom(const CallContext& call, c
   health.calm = IsCalm(shard.status);
   health.update_queue_length = shard.update_queue_length;
   health.update_op_num = shard.update_op_num;
+  health.points_deferred = shard.points_deferred;
   health.bytes = PredictTarBytes(shard);
   if (shard.optimizations_running) {
     health.optimizations_running = *shard.optimizations_running;

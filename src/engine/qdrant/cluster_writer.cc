@@ -342,7 +342,16 @@ Status QdrantClusterWriter::SwitchAliases(const CallContext& call,
   }
   HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPost, url / "collections" / "aliases",
                             Json{{"actions", std::move(actions)}}, "switch aliases"));
-  return {};
+  // A peer that has not heard of it serves the old collection still.
+  return WaitEverywhere(
+      call, "switch aliases", [&](const CallContext& inner, const Url& peer) -> Result<bool> {
+        HF_TRY(const Json there, api_.Get(inner, peer / "aliases", Right::kManage));
+        HF_TRY(const auto targets, ReadAliases(there));
+        return std::ranges::all_of(moves, [&](const AliasMove& move) {
+          const auto found = targets.find(move.alias);
+          return found != targets.end() && found->second == move.to;
+        });
+      });
 }
 
 Status QdrantClusterWriter::SetMetadata(const CallContext& call, const std::string& key,

@@ -136,6 +136,7 @@ LocalShardView LocalFrom(const Json& shard, const Json& local, PeerId self) {
   view.optimizations_running = RunningIn(Member(local, "optimizations"));
   const Json& queue = Member(local, "update_queue");
   view.update_queue_length = NumberOr(Member(queue, "length"), 0);
+  view.points_deferred = NumberOr(Member(queue, "deferred_points"), 0);
   if (const Json& op_num = Member(queue, "op_num"); op_num.is_number_unsigned()) {
     view.update_op_num = op_num.get<std::uint64_t>();
   }

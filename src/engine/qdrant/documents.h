@@ -97,6 +97,7 @@ struct LocalShardView {
   std::optional<std::uint32_t> optimizations_running;
   std::uint64_t update_queue_length = 0;
   std::optional<std::uint64_t> update_op_num;
+  std::uint64_t points_deferred = 0;
   ReplicaState state = ReplicaState::kUnknown;
 };
 

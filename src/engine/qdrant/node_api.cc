@@ -44,15 +44,41 @@ Result<Json> NodeApi::Ask(const CallContext& call, Url url, const Json& body, Ri
   return AskUntilServed(call, request);
 }
 
-Result<Json> NodeApi::AskUntilServed(const CallContext& call, const HttpRequest& request) const {
+Result<std::string> NodeApi::AskText(const CallContext& call, Url url, std::string body,
+                                     Right right) const {
+  HttpRequest request = Request(HttpMethod::kPost, std::move(url), right);
+  request.headers.Add("content-type", "application/json");
+  request.body = std::move(body);
+  request.idempotent = true;
+  HF_TRY(HttpResponse answer, SendUntilServed(call, request));
+  if (!answer.ok()) return ErrorOfAnswer(request, answer, Effect::kRead);
+  return std::move(answer.body);
+}
+
+Result<Json> NodeApi::Write(const CallContext& call, HttpMethod method, Url url, std::string body,
+                            Right right) const {
+  HttpRequest request = Request(method, std::move(url), right);
+  request.headers.Add("content-type", "application/json");
+  request.body = std::move(body);
+  request.idempotent = true;
+  request.timeouts.first_byte = timeouts_.change + kChangeMargin;
+  HF_TRY(const HttpResponse answer, SendUntilServed(call, request));
+  return ResultOfAnswer(request, answer, Effect::kChange);
+}
+
+Result<HttpResponse> NodeApi::SendUntilServed(const CallContext& call,
+                                              const HttpRequest& request) const {
   for (int ask = 1;; ++ask) {
-    HF_TRY(const HttpResponse answer, http_.Send(call, request));
+    HF_TRY(HttpResponse answer, http_.Send(call, request));
     // A strict collection limits the reads of a minute (reference 2.5).
-    if (answer.status != 429 || ask == kAsksMax) {
-      return ResultOfAnswer(request, answer, Effect::kRead);
-    }
+    if (answer.status != 429 || ask == kAsksMax) return answer;
     HF_RETURN_IF_ERROR(clock_.SleepFor(call, RetryAfter(answer)));
   }
+}
+
+Result<Json> NodeApi::AskUntilServed(const CallContext& call, const HttpRequest& request) const {
+  HF_TRY(const HttpResponse answer, SendUntilServed(call, request));
+  return ResultOfAnswer(request, answer, Effect::kRead);
 }
 
 Url NodeApi::WithTimeout(const CallContext& call, const Url& url,

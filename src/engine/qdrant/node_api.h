@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -55,6 +56,13 @@ class NodeApi {
   /// POST of a question: changes nothing, so it is treated as GET is.
   Result<json::Json> Ask(const CallContext& call, Url url, const json::Json& body,
                          Right right = Right::kRead) const;
+  /// As Ask, with both bodies as they are on the wire: points are not parsed and printed anew.
+  Result<std::string> AskText(const CallContext& call, Url url, std::string body,
+                              Right right = Right::kRead) const;
+  /// POST or PUT of points that may arrive twice without harm, as it is on the wire. The `result`
+  /// of the answer. Waits and asks again up to twice when the node says 429.
+  Result<json::Json> Write(const CallContext& call, HttpMethod method, Url url, std::string body,
+                           Right right = Right::kManage) const;
   /// A request that changes something; sent once. `body` null: none. With `?timeout=` where the
   /// node takes one: timeouts().change, or what is left of the call.
   Result<json::Json> Change(const CallContext& call, HttpMethod method, Url url,
@@ -69,6 +77,7 @@ class NodeApi {
   const NodeTimeouts& timeouts() const noexcept { return timeouts_; }
 
  private:
+  Result<HttpResponse> SendUntilServed(const CallContext& call, const HttpRequest& request) const;
   Result<json::Json> AskUntilServed(const CallContext& call, const HttpRequest& request) const;
 
   HttpClient& http_;

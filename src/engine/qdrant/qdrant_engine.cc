@@ -9,8 +9,10 @@
 #include "engine/qdrant/layout.h"
 #include "engine/qdrant/node_api.h"
 #include "engine/qdrant/peer_directory.h"
+#include "engine/qdrant/point_pages.h"
 #include "engine/qdrant/point_reader.h"
 #include "engine/qdrant/resharder.h"
+#include "engine/qdrant/same_point.h"
 #include "engine/qdrant/shard_mover.h"
 #include "engine/qdrant/shard_source.h"
 #include "engine/qdrant/stored_snapshot.h"
@@ -35,6 +37,7 @@ class QdrantEngine final : public Engine {
         writer_(api_, directory_, reader_),
         mover_(api_, directory_),
         resharder_(api_, directory_) {}
+  pages_(api_, directory_), writer_(api_, directory_, reader_) {}
 
   PeerDirectory& directory() { return directory_; }
 
@@ -99,6 +102,10 @@ class QdrantEngine final : public Engine {
   Result<std::vector<SampledPoint>> ReadPoints(const CallContext& call, const ReplicaRef& replica,
                                                const std::vector<std::string>& ids) override {
     return points_.ReadPoints(call, replica, ids);
+  }
+  Result<PointPage> ReadPage(const CallContext& call, const ReplicaRef& replica,
+                             const std::string& after, const PageLimits& limits) override {
+    return pages_.ReadPage(call, replica, after, limits);
   }
   Result<std::vector<GoldenQuery>> ProposeQueries(
       const CallContext& /*call*/, const Collection& collection,
@@ -195,6 +202,21 @@ class QdrantEngine final : public Engine {
     return resharder_.CleanReplica(call, replica);
   }
 
+  Status UpsertPoints(const CallContext& call, const std::string& collection,
+                      const std::optional<ShardKey>& key,
+                      const std::vector<SourcePoint>& points) override {
+    return pages_.UpsertPoints(call, collection, key, points);
+  }
+  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards) override {
+    return ReshardedCollection(collection, shards);
+  }
+  Result<std::unique_ptr<PointComparer>> NewComparer(const Collection& collection) override {
+    return NewPointComparer(collection);
+  }
+  bool DependsOnShards(const Collection& collection, const GoldenQuery& query) override {
+    return qdrant::DependsOnShards(collection, query);
+  }
+
  private:
   const std::unique_ptr<HttpClient> http_;
   const NodeApi api_;
@@ -202,6 +224,7 @@ class QdrantEngine final : public Engine {
   QdrantClusterReader reader_;
   QdrantShardSource shards_;
   QdrantPointReader points_;
+  QdrantPointPages pages_;
   QdrantClusterWriter writer_;
   QdrantShardMover mover_;
   QdrantResharder resharder_;
