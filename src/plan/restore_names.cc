@@ -156,14 +156,18 @@ void RestoreNamer::AddAliases(const Collection& source, CollectionPlan& plan) {
 }
 
 std::string BesideName(const std::string& name, const GroupId& group) {
-  const std::string suffix = "__" + group.value();
-  std::string head = name.substr(0, kNameCharactersMax - suffix.size());
+  return NameBeside(name, group.value());
+}
+
+std::string NameBeside(const std::string& name, std::string_view suffix) {
+  const std::string tail = "__" + std::string(suffix);
+  std::string head = name.substr(0, kNameCharactersMax - tail.size());
   // Not in the middle of a UTF-8 character.
   while (!head.empty() && head.size() < name.size() &&
          (static_cast<unsigned char>(name[head.size()]) & 0xc0) == 0x80) {
     head.pop_back();
   }
-  return head + suffix;
+  return head + tail;
 }
 
 }  // namespace holdfast

@@ -1,8 +1,9 @@
-// Under which names and shard keys a group's collections come back. Pure; for this module.
+// Under which names and shard keys collections come back. Pure; for this module.
 
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -13,8 +14,11 @@
 
 namespace holdfast {
 
-/// Of a collection that is restored; kInvalidArgument says what is allowed.
+/// Of a collection that is to be made; kInvalidArgument says what is allowed.
 Status CheckCollectionName(const std::string& name);
+
+/// `<name>__<suffix>`, shortened so that it stays a legal collection name (reference 2.2).
+std::string NameBeside(const std::string& name, std::string_view suffix);
 
 class RestoreNamer {
  public:
