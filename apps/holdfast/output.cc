@@ -102,8 +102,8 @@ void Output::Failure(const Error& error, std::string_view state) {
                      {"hint", error.hint()}}}});
     return;
   }
-  Note("holdfast: " + error.message());
-  if (!error.hint().empty()) Note("hint: " + error.hint());
+  Say("holdfast: " + error.message());
+  if (!error.hint().empty()) Say("hint: " + error.hint());
 }
 
 int Output::Flush() {
@@ -123,7 +123,7 @@ void Output::ClearLive() {
   std::fflush(stderr);
 }
 
-void Output::Note(std::string_view text) {
+void Output::Say(std::string_view text) {
   const std::scoped_lock lock(mutex_);
   ClearLive();
   std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
@@ -131,7 +131,7 @@ void Output::Note(std::string_view text) {
 
 void Output::OnWaiting(const LeaseView& holder) {
   Event({{"event", "waiting"}, {"holder", holder.lease.owner}});
-  if (!json_) Note("waiting for " + holder.lease.owner);
+  if (!json_) Say("waiting for " + holder.lease.owner);
 }
 
 void Output::OnStarted(const JobId& id, std::uint32_t attempt) {
@@ -141,7 +141,7 @@ void Output::OnStarted(const JobId& id, std::uint32_t attempt) {
   }
   Event({{"event", "started"}, {"job", id.value()}, {"attempt", attempt}});
   // Whoever wants to resume it needs to know it.
-  if (!json_) Note("job " + id.value() + (attempt > 1 ? ", taken up again" : ""));
+  if (!json_) Say("job " + id.value() + (attempt > 1 ? ", taken up again" : ""));
 }
 
 void Output::OnStep(std::string_view key, const Status& status, bool skipped) {
@@ -164,7 +164,7 @@ void Output::OnProgress(const ProgressSnapshot& progress) {
     phase_ = progress.phase;
     if (!due) return;
     last_note_ = progress.elapsed;
-    Note(total);
+    Say(total);
     return;
   }
   const std::scoped_lock lock(mutex_);
@@ -180,7 +180,12 @@ void Output::OnProgress(const ProgressSnapshot& progress) {
 
 void Output::OnWarning(std::string_view text) {
   Event({{"event", "warning"}, {"message", text}});
-  if (!json_) Note("warning: " + std::string(text));
+  if (!json_) Say("warning: " + std::string(text));
+}
+
+void Output::OnNote(std::string_view text) {
+  Event({{"event", "note"}, {"message", text}});
+  if (!json_) Say(text);
 }
 
 void Output::OnEnded(const JobId&, JobState) {

@@ -40,6 +40,7 @@ class Output final : public JobObserver {
   void OnStep(std::string_view key, const Status& status, bool skipped) override;
   void OnProgress(const ProgressSnapshot& progress) override;
   void OnWarning(std::string_view text) override;
+  void OnNote(std::string_view text) override;
   void OnEnded(const JobId& id, JobState state) override;
 
   /// The job that is (or was) run by this process; empty before it started.
@@ -48,7 +49,7 @@ class Output final : public JobObserver {
  private:
   void ClearLive();
   void FlushLocked();
-  void Note(std::string_view text);
+  void Say(std::string_view text);
 
   const bool json_;
   const bool live_;

@@ -157,7 +157,13 @@ Result<JobReport> JobRunner::RunBody(const CallContext& call, Session& session,
                    .attempt = session.attempt(),
                    .result_json = result.ok() ? *result : std::string(),
                    .recorded = true};
-  report.recorded = session.RecordEnd(end, report.result_json);
+  if (end.event == JobEvent::kFail && session.left_interrupted()) {
+    // A job that runs and has no lease is interrupted.
+    session.Tell(
+        [&](JobObserver& observer) { observer.OnEnded(session.job(), JobState::kInterrupted); });
+  } else {
+    report.recorded = session.RecordEnd(end, report.result_json);
+  }
   session.Close();
   if (end.error) return *end.error;
   return report;

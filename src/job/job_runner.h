@@ -34,6 +34,8 @@ class JobObserver {
   virtual void OnProgress(const ProgressSnapshot& /*progress*/) {}
   /// Something a person should know that ends nothing, e.g. that the catalog is out of reach.
   virtual void OnWarning(std::string_view /*text*/) {}
+  /// How it goes, in a sentence for people.
+  virtual void OnNote(std::string_view /*text*/) {}
   virtual void OnEnded(const JobId& /*id*/, JobState /*state*/) {}
 };
 
@@ -98,9 +100,15 @@ class StepContext {
   /// whole.)
   virtual void OutliveCatalog() = 0;
 
+  /// From here on a failure of the body does not end the job: it stays interrupted, and Resume()
+  /// goes on with it. For work that is worth keeping until a person has helped. A caller's stop
+  /// ends the job all the same.
+  virtual void LeaveInterrupted() {}
+
   virtual Progress& progress() = 0;
-  /// Tells the observer.
+  /// Both tell the observer.
   virtual void Warn(std::string_view text) = 0;
+  virtual void Note(std::string_view /*text*/) {}
 };
 
 /// Returns the job's result as JSON, or why it failed.

@@ -206,6 +206,47 @@ TEST_F(JobRunnerTest, ABodyThatFailsIsRecordedWithItsErrorAndItsStep) {
   EXPECT_THAT(recorder_.lines(), ElementsAre("started 1", "failed one", "ended failed"));
 }
 
+TEST_F(JobRunnerTest, ABodyThatWantsToBeResumedLeavesItsJobInterrupted) {
+  JobRunner runner = NewRunner();
+  JobId id;
+  const auto failed = runner.Run({}, Spec(), [&](StepContext& context) -> Result<std::string> {
+    id = context.job();
+    EXPECT_TRUE(
+        context
+            .Step("one", [](const CallContext&) -> Result<std::string> { return std::string("1"); })
+            .ok());
+    context.LeaveInterrupted();
+    return Error(ErrorCode::kFailedPrecondition, "writers are at work");
+  });
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code(), ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(Find(id).record.state, JobState::kInterrupted);
+  EXPECT_FALSE(Held("cluster/prod/restore"));
+  EXPECT_THAT(recorder_.lines(), ElementsAre("started 1", "done one", "ended interrupted"));
+  const auto resumed = runner.Resume({}, id, {}, [&](StepContext& context) -> Result<std::string> {
+    EXPECT_EQ(context.attempt(), 2U);
+    return context.Step("one", [](const CallContext&) -> Result<std::string> {
+      ADD_FAILURE() << "done before";
+      return std::string();
+    });
+  });
+  ASSERT_TRUE(resumed.ok()) << resumed.error().ToString();
+  EXPECT_EQ(Find(id).record.state, JobState::kComplete);
+}
+
+TEST_F(JobRunnerTest, ACallersStopEndsAlsoAJobThatWantsToBeResumed) {
+  JobRunner runner = NewRunner();
+  std::stop_source stop;
+  const auto report = runner.Run({.stop = stop.get_token(), .deadline = {}}, Spec(),
+                                 [&](StepContext& context) -> Result<std::string> {
+                                   context.LeaveInterrupted();
+                                   stop.request_stop();
+                                   return Error(ErrorCode::kCancelled, "stopped");
+                                 });
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(Jobs()[0].state, JobState::kCancelled);
+}
+
 TEST_F(JobRunnerTest, AJobThatItsCallerStopsEndsAsCancelled) {
   JobRunner runner = NewRunner();
   std::stop_source stop;

@@ -41,14 +41,19 @@ class JobRunner::Session final : public StepContext {
   Status SetSubject(std::string subject) override;
   Result<std::string> Step(std::string_view key, const StepBody& body) override;
   void OutliveCatalog() override;
+  void LeaveInterrupted() override { leave_interrupted_ = true; }
   Progress& progress() override { return progress_; }
   void Warn(std::string_view text) override;
+  void Note(std::string_view text) override {
+    Tell([&](JobObserver& observer) { observer.OnNote(text); });
+  }
 
   const Lease& lease() const noexcept { return keeper_.lease(); }
   /// Before the body begins.
   void Begin(std::uint32_t attempt, JobDocuments documents);
   /// Why the body was stopped; kCaller when `caller` has ended.
   StopCause cause(const CallContext& caller) const;
+  bool left_interrupted() const noexcept { return leave_interrupted_; }
   /// Records how the job ended, for as long as the options say. False when that was not possible;
   /// the observer has been told why.
   bool RecordEnd(const JobEnd& end, std::string result_json);
@@ -79,6 +84,7 @@ class JobRunner::Session final : public StepContext {
   const CallContext call_;
   std::atomic<StopCause> cause_ = StopCause::kNone;
   std::atomic<bool> outlive_ = false;
+  std::atomic<bool> leave_interrupted_ = false;
   Progress progress_;
   std::uint32_t attempt_ = 0;
   JobDocuments documents_;
