@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <mutex>
 
+#include "ops/test_journal.h"
 #include "ops/test_world.h"
 
 namespace holdfast {
@@ -16,51 +16,6 @@ using testing::CallFault;
 using testing::EngineCall;
 using ::testing::HasSubstr;
 using testing::ScriptedCollection;
-
-/// A job's journal in memory. Survives the runs of a test.
-struct Journal {
-  std::map<std::string, std::string> steps;
-  std::string plan;
-  std::uint32_t attempts = 0;
-};
-
-class JournalSteps final : public StepContext {
- public:
-  explicit JournalSteps(Journal& journal) : journal_(journal), attempt_(++journal.attempts) {}
-
-  const CallContext& call() const override { return call_; }
-  const JobId& job() const override { return id_; }
-  std::uint32_t attempt() const override { return attempt_; }
-  const std::string& request_json() const override { return request_; }
-  const std::string& plan_json() const override { return journal_.plan; }
-  Status SavePlan(std::string plan_json) override {
-    journal_.plan = std::move(plan_json);
-    return {};
-  }
-  Status SetSubject(std::string) override { return {}; }
-  Result<std::string> Step(std::string_view key, const StepBody& body) override {
-    {
-      const std::scoped_lock lock(mutex_);
-      const auto found = journal_.steps.find(std::string(key));
-      if (found != journal_.steps.end()) return found->second;
-    }
-    HF_TRY(std::string detail, body(call_));
-    const std::scoped_lock lock(mutex_);
-    return journal_.steps[std::string(key)] = std::move(detail);
-  }
-  void OutliveCatalog() override {}
-  Progress& progress() override { return progress_; }
-  void Warn(std::string_view) override {}
-
- private:
-  Journal& journal_;
-  const CallContext call_;
-  const JobId id_{"job"};
-  const std::uint32_t attempt_;
-  const std::string request_ = "{}";
-  std::mutex mutex_;
-  Progress progress_{SystemClock()};
-};
 
 /// A world with one group of a collection with shard keys and a gap before them, and of a plain
 /// one.

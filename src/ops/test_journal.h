@@ -1,0 +1,84 @@
+// A job's journal for tests of bodies: in memory, and able to die between two steps.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "job/job_runner.h"
+
+namespace holdfast {
+
+/// A job's journal in memory. Survives the runs of a test.
+struct Journal {
+  std::map<std::string, std::string> steps;
+  std::string plan;
+  std::uint32_t attempts = 0;
+  /// The process dies when it has recorded so many more.
+  int steps_left = -1;
+  bool dead = false;
+  std::function<void()> on_death;
+  /// What the body has told, and whether it wants to be resumed after an error.
+  std::vector<std::string> warnings;
+  std::vector<std::string> notes;
+  bool left_interrupted = false;
+};
+
+class JournalSteps final : public StepContext {
+ public:
+  explicit JournalSteps(Journal& journal, CallContext call = {})
+      : journal_(journal), call_(std::move(call)), attempt_(++journal.attempts) {}
+
+  const CallContext& call() const override { return call_; }
+  const JobId& job() const override { return id_; }
+  std::uint32_t attempt() const override { return attempt_; }
+  const std::string& request_json() const override { return request_; }
+  const std::string& plan_json() const override { return journal_.plan; }
+  Status SavePlan(std::string plan_json) override {
+    if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
+    journal_.plan = std::move(plan_json);
+    return {};
+  }
+  Status SetSubject(std::string) override { return {}; }
+  Result<std::string> Step(std::string_view key, const StepBody& body) override {
+    {
+      const std::scoped_lock lock(mutex_);
+      const auto found = journal_.steps.find(std::string(key));
+      if (found != journal_.steps.end()) return found->second;
+    }
+    HF_TRY(std::string detail, body(call_));
+    if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
+    const std::scoped_lock lock(mutex_);
+    journal_.dead = --journal_.steps_left == 0;
+    if (journal_.dead && journal_.on_death) journal_.on_death();
+    return journal_.steps[std::string(key)] = std::move(detail);
+  }
+  void OutliveCatalog() override {}
+  void LeaveInterrupted() override { journal_.left_interrupted = true; }
+  Progress& progress() override { return progress_; }
+  void Warn(std::string_view text) override {
+    const std::scoped_lock lock(mutex_);
+    journal_.warnings.emplace_back(text);
+  }
+  void Note(std::string_view text) override {
+    const std::scoped_lock lock(mutex_);
+    journal_.notes.emplace_back(text);
+  }
+
+ private:
+  Journal& journal_;
+  const CallContext call_;
+  const JobId id_{"20261122T032438Z-00000000deadbeef"};
+  const std::uint32_t attempt_;
+  const std::string request_ = "{}";
+  std::mutex mutex_;
+  Progress progress_{SystemClock()};
+};
+
+}  // namespace holdfast
