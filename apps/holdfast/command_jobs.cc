@@ -23,15 +23,16 @@ std::string Message(const JobRecord& job) {
 
 Result<int> RunJobs(CommandContext& context, std::uint32_t limit) {
   HF_TRY(const auto jobs, context.service.ListJobs(context.call, limit));
-  Table table{{"JOB", "KIND", "CLUSTER", "GROUP", "STATE", "STARTED", "ENDED", "WHAT HAPPENED"}};
+  Table table{{"JOB", "KIND", "CLUSTER", "OF", "STATE", "STARTED", "ENDED", "WHAT HAPPENED"}};
   Json list = Json::array();
   for (const JobRecord& job : jobs) {
-    const bool can_resume = job.kind == "restore" && job.state == JobState::kInterrupted;
-    table.push_back({job.id.value(), job.kind, job.cluster, job.subject,
-                     std::string(JobStateName(job.state)),
-                     job.started_at ? FormatTime(*job.started_at) : "",
-                     job.finished_at ? FormatTime(*job.finished_at) : "",
-                     can_resume ? "holdfast restore --resume " + job.id.value() : Message(job)});
+    const bool can_resume =
+        (job.kind == "restore" || job.kind == "reshard") && job.state == JobState::kInterrupted;
+    table.push_back(
+        {job.id.value(), job.kind, job.cluster, job.subject, std::string(JobStateName(job.state)),
+         job.started_at ? FormatTime(*job.started_at) : "",
+         job.finished_at ? FormatTime(*job.finished_at) : "",
+         can_resume ? "holdfast " + job.kind + " --resume " + job.id.value() : Message(job)});
     list.push_back({{"job", job.id.value()},
                     {"kind", job.kind},
                     {"cluster", job.cluster},

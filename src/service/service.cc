@@ -14,30 +14,6 @@
 namespace holdfast {
 namespace {
 
-/// Interrupted restores that a new one tells of, the newest first.
-constexpr std::size_t kInterruptedTold = 3;
-
-/// After something was changed "try later, nothing was changed" would be a lie.
-Error AfterChange(Error error) {
-  if (error.code() != ErrorCode::kUnavailable && error.code() != ErrorCode::kBusy) return error;
-  return std::move(error).As(ErrorCode::kAborted);
-}
-
-/// A restore that died left something half built behind, which its own job alone may go on with.
-Status TellOfInterrupted(StepContext& context, JobJournal& jobs, const std::string& cluster) {
-  JobFilter filter;
-  filter.cluster = cluster;
-  filter.kind = "restore";
-  filter.state = JobState::kInterrupted;
-  HF_TRY(const auto interrupted,
-         jobs.ListJobs(context.call(), filter, kInterruptedTold, std::nullopt));
-  for (const JobRecord& job : interrupted) {
-    context.Warn("a restore of group " + job.subject + " was interrupted; `holdfast restore " +
-                 "--resume " + job.id.value() + "` goes on with it");
-  }
-  return {};
-}
-
 std::string BackupRequestJson(const BackupCommand& command) {
   return json::Dump({{"collections", command.request.collections},
                      {"skip_unhealthy", command.request.skip_unhealthy},
@@ -317,7 +293,7 @@ Result<RestoreOutcome> Service::Restore(const CallContext& call, const RestoreCo
     const MonotonicTime began = parts_->clock().Monotonic();
     // Now that the lease is ours: until then a dead run reads as running.
     if (command.resume_job.empty()) {
-      HF_RETURN_IF_ERROR(TellOfInterrupted(context, *catalog, cluster.name));
+      HF_RETURN_IF_ERROR(TellOfInterrupted(context, *catalog, cluster.name, "restore"));
     }
     auto ran = restore.Run(context);
     if (!ran.ok()) return AfterChange(std::move(ran).error());

@@ -16,6 +16,7 @@
 #include "job/job_runner.h"
 #include "model/group.h"
 #include "ops/backup_op.h"
+#include "ops/reshard_op.h"
 #include "ops/restore_op.h"
 #include "repo/verify.h"
 #include "service/config.h"
@@ -91,6 +92,18 @@ struct RestoreCommand {
   std::string resume_job;
 };
 
+struct ReshardCommand {
+  ReshardRequest request;
+  /// 0: as fast as it goes.
+  std::uint64_t points_per_second = 0;
+  std::uint32_t passes = 5;
+  /// Points of one read and one write.
+  std::uint32_t batch = 256;
+  Duration wait{};
+  /// Goes on with this interrupted job; the request is then taken from its record.
+  std::string resume_job;
+};
+
 /// Not thread-safe: one command at a time. Blocking.
 class Service {
  public:
@@ -124,6 +137,9 @@ class Service {
   Result<RestorePreview> PreviewRestore(const CallContext& call, const RestoreCommand& command);
   Result<RestoreOutcome> Restore(const CallContext& call, const RestoreCommand& command);
 
+  Result<ReshardPlan> PreviewReshard(const CallContext& call, const ReshardCommand& command);
+  Result<ReshardOutcome> Reshard(const CallContext& call, const ReshardCommand& command);
+
   /// What was run, newest first, at most `limit`; of the chosen cluster, if one is named.
   Result<std::vector<JobRecord>> ListJobs(const CallContext& call, std::size_t limit);
 
@@ -141,6 +157,7 @@ class Service {
   Result<BackupOptions> MakeBackupOptions(const BackupCommand& command);
   Result<GroupId> SafetyBackup(const CallContext& call, const std::vector<std::string>& names);
   Result<RestoreOptions> MakeRestoreOptions(const CallContext& call, const RestoreCommand& command);
+  Result<ReshardOptions> MakeReshardOptions(const CallContext& call, const ReshardCommand& command);
 
   std::unique_ptr<Parts> parts_;
 };

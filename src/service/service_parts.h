@@ -124,4 +124,29 @@ class Service::Parts {
   std::unique_ptr<Fence> fence_;
 };
 
+/// Interrupted jobs that a new one of their kind tells of, the newest first.
+inline constexpr std::size_t kInterruptedTold = 3;
+
+/// After something was changed "try later, nothing was changed" would be a lie.
+inline Error AfterChange(Error error) {
+  if (error.code() != ErrorCode::kUnavailable && error.code() != ErrorCode::kBusy) return error;
+  return std::move(error).As(ErrorCode::kAborted);
+}
+
+/// A job that died left something half built behind, which that job alone may go on with.
+inline Status TellOfInterrupted(StepContext& context, JobJournal& jobs, const std::string& cluster,
+                                const std::string& kind) {
+  JobFilter filter;
+  filter.cluster = cluster;
+  filter.kind = kind;
+  filter.state = JobState::kInterrupted;
+  HF_TRY(const auto interrupted,
+         jobs.ListJobs(context.call(), filter, kInterruptedTold, std::nullopt));
+  for (const JobRecord& job : interrupted) {
+    context.Warn("a " + kind + " of " + job.subject + " was interrupted; `holdfast " + kind +
+                 " --resume " + job.id.value() + "` goes on with it");
+  }
+  return {};
+}
+
 }  // namespace holdfast

@@ -1,0 +1,316 @@
+"""Another number of shards by a copy: every point by id, payload and vector, under writers, kills
+and a peer that is lost. On the sandbox and on a real server."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import golden
+import pytest
+import shapes
+import small
+from holdfast_sandbox.demo_client import Client, RestError, quote, wait_for
+
+COPY = ("--method", "copy")
+LOST = 2
+
+
+@pytest.fixture(scope="module")
+def client(servers):
+    return Client(servers.urls)
+
+
+@pytest.fixture(scope="module")
+def program(client, tmp_path_factory):
+    return small.program(tmp_path_factory.mktemp("reshard"), client.urls)
+
+
+@pytest.fixture()
+def docs(client):
+    """`docs_v1` with two shards of two replicas, read as `docs`."""
+    small.make(client, replicas=2)
+    alias(client, "live", small.NAME)
+    yield small.NAME
+    for name in names(client):
+        small.drop(client, name)
+
+
+def alias(client, name, collection):
+    action = {"create_alias": {"collection_name": collection, "alias_name": name}}
+    client.call("POST", "/collections/aliases?timeout=60", {"actions": [action]})
+
+
+def names(client):
+    return sorted(item["name"] for item in client.call("GET", "/collections")["collections"])
+
+
+def behind(client, name):
+    """The collection that an alias reads."""
+    for item in client.call("GET", "/aliases")["aliases"]:
+        if item["alias_name"] == name:
+            return item["collection_name"]
+    return None
+
+
+def shards_of(client, name):
+    view = client.call("GET", f"/collections/{quote(name)}/cluster")
+    return len({s["shard_id"] for s in view["local_shards"] + view["remote_shards"]})
+
+
+def notes(answer):
+    return [e["message"] for e in answer.events if e["event"] in ("note", "warning")]
+
+
+class Writer:
+    """One thread that upserts, changes and deletes through the alias, and knows what it was told.
+
+    `frozen`, a file, keeps it still while it is there.
+    """
+
+    def __init__(self, client, frozen=None):
+        self.want = golden.points(client, "live")
+        self.frozen = frozen
+        self.pause = 0.02
+        self.writes = 0
+        self.errors = []
+        self._client = Client(client.urls)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(60)
+
+    def _run(self):
+        number = 0
+        while not self._stop.wait(self.pause):
+            if self.frozen is not None and self.frozen.exists():
+                continue
+            number += 1
+            try:
+                self._write(number)
+            except (RestError, OSError) as error:
+                self.errors.append(str(error))
+                return
+            self.writes += 1
+
+    def _write(self, number):
+        new, old, gone = 10_000 + number, number % small.POINTS, (number * 7) % small.POINTS
+        vector = [float(number % 5 + i % 3) for i in range(32)]
+        points = [{"id": i, "vector": vector, "payload": {"w": number}} for i in {new, old}]
+        path = "/collections/live/points"
+        self._client.call("PUT", f"{path}?wait=true", {"points": points})
+        for point in points:
+            self.want[point["id"]] = (point["payload"], vector)
+        if number % 3 == 0:
+            self._client.call("POST", f"{path}/delete?wait=true", {"points": [gone]})
+            self.want.pop(gone, None)
+
+
+@pytest.mark.parametrize("number", [5, 1])
+@pytest.mark.parametrize("name", ["quantized", "hybrid", "by-key", "two words", "empty"])
+def test_every_point_of_every_shape_is_there(program, client, name, number):
+    shape = next(s for s in shapes.SHAPES if s.name == name)
+    shapes.make(client, shape)
+    try:
+        if not shape.alias:
+            alias(client, "read as", shape.name)
+        read_as = shape.alias or "read as"
+        before = shards_of(client, shape.name)
+        wanted = golden.points(client, shape.name)
+        assert len(wanted) == shape.points
+        keys = max(len(shape.keys), 1)
+        if before == number * keys:
+            refused = program.run("reshard", read_as, "--shards", str(number), *COPY, "--json")
+            assert refused.status == 2 and "already" in refused.result["error"]["message"]
+            return
+        answer = program.done("reshard", read_as, "--shards", str(number), *COPY, "--json")
+        result = answer.result
+        target = result["target"]
+        assert result["points"] == len(wanted) and result["aliases"] == [read_as]
+        assert behind(client, read_as) == target
+        assert shards_of(client, target) == number * keys
+        assert golden.points(client, target) == wanted
+        assert golden.points(client, shape.name) == wanted
+        was, now = golden.shape(client, shape.name), golden.shape(client, target)
+        assert now["payload_schema"] == was["payload_schema"]
+        was["config"]["params"].pop("shard_number"), now["config"]["params"].pop("shard_number")
+        assert now["config"] == was["config"]
+        for using in shape.queries:
+            if using == "bm25":
+                continue  # Its scores depend on what each shard holds.
+            query = shape.query(using)
+            there = golden.ask(client, shape.name, using, query)
+            assert golden.same_answers(there, golden.ask(client, target, using, query)), using
+    finally:
+        for made in names(client):
+            small.drop(client, made)
+
+
+def test_the_plan_is_told_and_nothing_is_done(program, client, docs):
+    answer = program.done("reshard", "live", "--shards", "5", *COPY, "--dry-run", "--json")
+    plan = answer.result["plan"]
+    assert plan["source"] == docs and plan["method"] == "copy" and plan["aliases"] == ["live"]
+    assert plan["shards_now"] == 2 and names(client) == [docs]
+    told = program.done("reshard", "live", "--shards", "5", *COPY, "--dry-run").out
+    assert "compared one by one" in told
+
+
+def test_without_an_alias_it_becomes_a_second_collection(program, client, docs):
+    small.make(client)  # Again: that changes nothing.
+    wanted = golden.points(client, docs)
+    client.call(
+        "POST",
+        "/collections/aliases?timeout=60",
+        {"actions": [{"delete_alias": {"alias_name": "live"}}]},
+    )
+    wait_for("the alias to be gone", lambda: behind(client, "live") is None)
+    refused = program.run("reshard", docs, "--shards", "3", *COPY, "--json")
+    assert refused.status == 1 and "--as" in refused.result["error"]["hint"]
+    assert names(client) == [docs]
+    done = program.done("reshard", docs, "--shards", "3", *COPY, "--as", "wide")
+    assert "second collection" in done.out
+    assert golden.points(client, "wide") == wanted == golden.points(client, docs)
+
+
+def test_mistakes_are_named(program, client, docs):
+    for arguments, status, text in [
+        (["reshard"], 2, "which collection"),
+        (["reshard", "live"], 2, "how many shards"),
+        (["reshard", "live", "--shards", "0"], 2, "--shards"),
+        (["reshard", "live", "--shards", "3", "--method", "magic"], 2, "no method"),
+        (["reshard", "none", "--shards", "3"], 1, "no collection or alias"),
+        (["reshard", "live", "--resume", "x"], 2, "nothing can be added"),
+        (["reshard", "--resume", "20260101T000000Z-0000000000000000"], 1, "no reshard job"),
+    ]:
+        answer = program.run(*arguments, "--json")
+        assert answer.status == status and text in str(answer), str(answer)
+    assert names(client) == [docs]
+
+
+def test_a_reshard_that_is_killed_after_any_step_is_resumed(program, client, docs):
+    wanted = golden.points(client, docs)
+    # The last ends the job as good as: whether the switch was made by then is up to chance.
+    for number, step in enumerate(["create", "copy/0/0", "copy/1/0"]):
+        arguments = ["reshard", "live", "--shards", str(3 + number), *COPY, "--json"]
+        told = small.kill_at_step(program.start(*arguments), step)
+        assert step in small.steps_of(told)
+        listed = program.done("jobs", "--json").result["jobs"]
+        assert next(j for j in listed if j["job"] == small.job_of(told))["state"] == "interrupted"
+        again = program.done("reshard", "--resume", small.job_of(told), "--json")
+        skipped = {key for key, before in small.steps_of(again.events).items() if before}
+        assert step in skipped
+        target = again.result["target"]
+        assert behind(client, "live") == target and shards_of(client, target) == 3 + number
+        assert golden.points(client, target) == wanted
+
+
+def test_killed_at_any_moment_it_goes_on(program, client, docs):
+    wanted = golden.points(client, docs)
+    for number, moment in enumerate([0.1, 0.3, 0.5, 0.8, 1.2]):
+        shards = 3 + number
+        running = program.start("reshard", "live", "--shards", str(shards), *COPY, "--json")
+        killed = small.kill_after(running, moment)
+        job = small.job_of(small.whole_lines(killed))
+        if killed.status == 0 or job is None:
+            continue
+        program.done("reshard", "--resume", job, "--json")
+        target = behind(client, "live")
+        assert shards_of(client, target) == shards
+        assert golden.points(client, target) == wanted
+
+
+def test_stopped_by_the_user_it_leaves_nothing(program, client, docs):
+    slow = ("--max-points-per-second", "20", "--batch", "4")
+    running = program.start("reshard", "live", "--shards", "5", *COPY, *slow, "--json")
+    time.sleep(2)
+    running.send_signal(signal.SIGINT)
+    answer = program.ended(running)
+    assert answer.status == 130, str(answer)
+    assert names(client) == [docs] and behind(client, "live") == docs
+
+
+def test_writers_that_pause_are_caught_up_with(program, client, docs):
+    """They write while the points are copied and compared, and stop for a while."""
+    slow = ("--max-points-per-second", "100", "--batch", "8", "--passes", "20")
+    with Writer(client) as writer:
+        running = program.start("reshard", "live", "--shards", "5", *COPY, *slow, "--json")
+        time.sleep(3)
+        writer.pause = 1e9
+        answer = program.ended(running)
+    assert not writer.errors and writer.writes > 10
+    assert answer.status == 0, str(answer)
+    assert answer.result["caught_up"] > 0 and not answer.result["unproven"]
+    assert golden.points(client, answer.result["target"]) == writer.want
+
+
+def test_writers_that_go_on_are_told_and_nothing_is_switched(program, client, docs):
+    arguments = ("reshard", "live", "--shards", "5", *COPY, "--passes", "2", "--json")
+    with Writer(client) as writer:
+        failed = program.run(*arguments)
+        assert failed.status == 1, str(failed)
+        error = failed.result["error"]
+        assert "is being written to" in error["message"] and "freeze and thaw" in error["hint"]
+        assert behind(client, "live") == docs
+    assert not writer.errors
+    done = program.done("reshard", "--resume", failed.result["job"], "--json")
+    assert golden.points(client, done.result["target"]) == writer.want
+
+
+def test_hooks_keep_writers_away_for_the_last_pass(program, client, docs, tmp_path):
+    frozen = tmp_path / "frozen"
+    text = program.config.read_text()
+    hooks = f'freeze = "touch {frozen}; sleep 0.5"\nthaw = "rm -f {frozen}"\n[repository.main]'
+    program.config.write_text(text.replace("[repository.main]", hooks))
+    try:
+        with Writer(client, frozen) as writer:
+            answer = program.run("reshard", "live", "--shards", "5", *COPY, "--json")
+            at_the_end = writer.writes
+            wait_for("more writes", lambda: writer.writes > at_the_end + 5 or writer.errors)
+    finally:
+        program.config.write_text(text)
+    assert answer.status == 0, str(answer)
+    assert answer.result["fenced"] and answer.result["caught_up"] > 0
+    assert not writer.errors and not frozen.exists()
+    # What was written since is in the new collection as well: the writer follows the alias.
+    assert golden.points(client, answer.result["target"]) == writer.want
+
+
+def test_a_peer_that_is_lost_on_the_way(servers, program, client, docs):
+    """Its replicas are read from others; where the copy cannot be whole it waits for the peer."""
+    wanted = golden.points(client, docs)
+    slow = ("--max-points-per-second", "60", "--batch", "8")
+    running = program.start("reshard", "live", "--shards", "5", *COPY, *slow, "--json")
+    told = []
+    for line in running.stdout:
+        told.append(line)
+        if '"create"' in line:
+            servers.kill(LOST)
+            break
+    time.sleep(2)
+    servers.start(LOST)
+    rest = running.stdout.read()
+    running.stderr.read()
+    status = running.wait(300)
+    if status != 0:
+        job = small.job_of(small.whole_lines(small.Answer(status, "".join(told), "")))
+        wait_for("all replicas", lambda: all_active(client), 120, 0.5)
+        program.done("reshard", "--resume", job)
+    target = behind(client, "live")
+    assert target != docs, rest
+    wait_for("all replicas", lambda: all_active(client), 120, 0.5)
+    assert golden.points(client, target) == wanted == golden.points(client, docs)
+
+
+def all_active(client):
+    for name in names(client):
+        view = client.call("GET", f"/collections/{quote(name)}/cluster")
+        if {s["state"] for s in view["local_shards"] + view["remote_shards"]} != {"Active"}:
+            return False
+    return True
