@@ -5,7 +5,9 @@
 
 #include <functional>
 #include <map>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -589,6 +591,69 @@ TEST_F(ReshardCopyTest, APlanThatIsRefusedChangesNothing) {
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(engine_.calls(EngineCall::kCreateCollection), before);
   EXPECT_THAT(journal.plan, IsEmpty());
+}
+
+/// Writers follow the alias at random moments, calls fail at random, the job is resumed where it
+/// says so: whatever the aliases read in the end is what the writers were told.
+TEST_F(ReshardCopyTest, WhateverHappensTheAliasReadsWhatWritersWereTold) {
+  constexpr std::uint64_t kCalls = 250;
+  std::uint64_t resharded = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random chance(seed);
+    Clear();
+    const auto shards = static_cast<std::uint32_t>(chance.Between(1, 4));
+    Make(shards, static_cast<std::uint32_t>(chance.Between(1, 3)), chance.Between(0, 80));
+    options_.request.shards = shards + static_cast<std::uint32_t>(chance.Between(1, 3));
+    options_.copy.shards_at_once = chance.Between(1, 3);
+    options_.copy.writers = chance.Between(1, 3);
+    const std::uint64_t start = engine_.calls();
+    std::mutex mutex;
+    std::set<std::string> told;
+    for (const auto& [id, point] : Content("docs_v1")) told.insert(id.second);
+    for (std::uint64_t i = chance.Between(0, 6); i > 0; --i) {
+      const std::string id = std::to_string(chance.Between(0, 120));
+      const bool gone = chance.Between(0, 2) == 0;
+      engine_.BeforeCall(start + chance.Between(1, kCalls), [&, id, gone] {
+        const std::scoped_lock lock(mutex);
+        if (gone) {
+          engine_.Delete(Live(), id);
+          told.erase(id);
+        } else {
+          engine_.Upsert(Live(), id);
+          told.insert(id);
+        }
+      });
+    }
+    for (std::uint64_t i = chance.Between(0, 3); i > 0; --i) {
+      CallFault fault;
+      fault.skip = static_cast<int>(chance.Between(0, 200));
+      fault.times = static_cast<int>(chance.Between(1, 4));
+      fault.after_effect = chance.Between(0, 1) == 0;
+      engine_.Add(fault);
+    }
+    Journal journal;
+    auto outcome = Run(journal);
+    engine_.ClearFaults();
+    if (!outcome.ok() && journal.left_interrupted) outcome = Run(journal);
+    // Writers that are late find the alias all the same.
+    while (engine_.calls() <= start + kCalls) static_cast<void>(engine_.ReadTopology({}).ok());
+    const std::scoped_lock lock(mutex);
+    const bool for_a_person =
+        !outcome.ok() &&
+        outcome.error().message().find("at the moment of the switch") != std::string::npos;
+    if (for_a_person) continue;
+    std::set<std::string> now;
+    for (const auto& [id, point] : Content(Live())) now.insert(id.second);
+    EXPECT_EQ(now, told) << (outcome.ok() ? "resharded" : outcome.error().ToString());
+    if (outcome.ok()) {
+      EXPECT_EQ(Live(), outcome->target);
+      ++resharded;
+    } else {
+      EXPECT_EQ(Live(), "docs_v1");
+    }
+  }
+  EXPECT_GT(resharded, 200U);
 }
 
 TEST(ReshardJson, RequestsComeBack) {
