@@ -166,7 +166,8 @@ class LivePointsTest : public ::testing::Test {
     plain.replication_factor = 2;
     engine_.AddCollection("docs", plain);
     engine_.Fill("docs", 0, 20);
-    for (const Replica& replica : engine_.Now().FindCollection("docs")->shards[0].replicas) {
+    const Topology now = engine_.Now();
+    for (const Replica& replica : now.FindCollection("docs")->shards[0].replicas) {
       peers_.push_back(replica.peer);
     }
   }

@@ -376,7 +376,13 @@ void ReshardCopy::Unproven(StepContext& context, std::string text) {
 
 /// Removes what was made, unless somebody reads it or it is worth going on with.
 Error ReshardCopy::CleanUp(StepContext& context, Error error) {
-  if (switched_) return error;
+  if (switched_) {
+    // Whoever goes on looks again at what was written to which of them.
+    if (!MayPass(error.code())) return error;
+    context.LeaveInterrupted();
+    return Error(error.code(), error.message() + "; the aliases may read '" + plan_.target + "'",
+                 "`holdfast reshard --resume " + context.job().value() + "` looks again");
+  }
   const bool user = options_.user_stop.stop_requested();
   if (!made_) {
     if (context.attempt() == 1) return error;

@@ -214,25 +214,27 @@ Status ReshardCopy::PointAliases(const std::string& to) {
   for (const std::string& alias : plan_.aliases) moves.push_back({.alias = alias, .to = to});
   const CallContext looking = parts_.clock.Within({}, kCleanUpPatience);
   switched_ = true;
-  const Status switched = parts_.engine.SwitchAliases(looking, moves);
-  const auto now = Insist(looking, parts_.clock, kCleanUpPatience,
-                          [&] { return parts_.engine.ReadCollection(looking, to); });
-  if (!now.ok()) {
-    return Error(switched.ok() ? now.error().code() : switched.error().code(),
-                 "whether the aliases read '" + to + "' could not be seen: " +
-                     (switched.ok() ? now.error() : switched.error()).message(),
-                 "look with `holdfast topology`; both '" + plan_.source + "' and '" + plan_.target +
-                     "' are there");
-  }
-  std::size_t there = 0;
-  for (const std::string& alias : plan_.aliases) {
-    there += static_cast<std::size_t>(std::ranges::count(now->aliases, alias));
-  }
-  const bool all = there == plan_.aliases.size();
-  switched_ = to == plan_.target ? there > 0 : !all;
-  if (all) return {};
-  if (!switched.ok()) return switched;
-  return Error(ErrorCode::kAborted, "the aliases do not read '" + to + "'");
+  return Insist(looking, parts_.clock, kCleanUpPatience, [&]() -> Status {
+    const Status switched = parts_.engine.SwitchAliases(looking, moves);
+    const auto now = Insist(looking, parts_.clock, kCleanUpPatience,
+                            [&] { return parts_.engine.ReadCollection(looking, to); });
+    if (!now.ok()) {
+      return Error(switched.ok() ? now.error().code() : switched.error().code(),
+                   "whether the aliases read '" + to + "' could not be seen: " +
+                       (switched.ok() ? now.error() : switched.error()).message(),
+                   "look with `holdfast topology`; both '" + plan_.source + "' and '" +
+                       plan_.target + "' are there");
+    }
+    std::size_t there = 0;
+    for (const std::string& alias : plan_.aliases) {
+      there += static_cast<std::size_t>(std::ranges::count(now->aliases, alias));
+    }
+    const bool all = there == plan_.aliases.size();
+    switched_ = to == plan_.target ? there > 0 : !all;
+    if (all) return {};
+    if (!switched.ok()) return switched;
+    return Error(ErrorCode::kAborted, "the aliases do not read '" + to + "'");
+  });
 }
 
 /// `source` and `target` as they were before the switch.
@@ -278,7 +280,12 @@ Result<ReshardCopy::After> ReshardCopy::UndoSwitch(StepContext& context, const W
   HF_TRY(bool both, written());
   std::string reads = plan_.target;
   if (!both) {
-    HF_RETURN_IF_ERROR(PointAliases(plan_.source));
+    const Status back = PointAliases(plan_.source);
+    if (!back.ok()) {
+      return back.error().While("something was written to '" + plan_.source +
+                                "' at the moment of the switch, and the aliases could not be "
+                                "put back on it");
+    }
     reads = plan_.source;
     // What was on its way to the new one when it was still read arrives a little later.
     for (const MonotonicTime until = parts_.clock.Monotonic() + kLateWatch;

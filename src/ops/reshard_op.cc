@@ -3,26 +3,81 @@
 #include <utility>
 
 #include "model/json.h"
+#include "ops/native_reshard.h"
 #include "ops/reshard_copy.h"
 
 namespace holdfast {
 
-Result<ReshardPlan> ReshardOp::Preview(const CallContext& call, const std::string& suffix) {
-  HF_TRY(const Topology cluster, parts_.engine.ReadTopology(call));
-  ReshardFacts facts{.native_refusal = "this build has no driver for it", .suffix = suffix};
-  ReshardRequest request = options_.request;
-  if (options_.native && options_.native_refusal) {
-    for (const Collection& collection : cluster.collections) {
-      bool meant = collection.name == request.collection;
-      for (const std::string& alias : collection.aliases) {
-        meant = meant || alias == request.collection;
-      }
-      if (!meant) continue;
-      HF_TRY(facts.native_refusal, options_.native_refusal(call, collection));
-      break;
-    }
+namespace {
+
+/// Gives the native method a place of its own in the plan of the job.
+class NestedPlan final : public StepContext {
+ public:
+  NestedPlan(StepContext& outer, ReshardPlan plan) : outer_(outer), plan_(std::move(plan)) {}
+
+  const CallContext& call() const override { return outer_.call(); }
+  const JobId& job() const override { return outer_.job(); }
+  std::uint32_t attempt() const override { return outer_.attempt(); }
+  const std::string& request_json() const override { return outer_.request_json(); }
+  const std::string& plan_json() const override { return plan_.progress_json; }
+  Status SavePlan(std::string plan_json) override {
+    plan_.progress_json = std::move(plan_json);
+    return outer_.SavePlan(ReshardPlanToJson(plan_));
   }
-  return PlanReshard(cluster, request, facts);
+  Status SetSubject(std::string subject) override { return outer_.SetSubject(std::move(subject)); }
+  Result<std::string> Step(std::string_view key, const StepBody& body) override {
+    return outer_.Step(key, body);
+  }
+  void OutliveCatalog() override { outer_.OutliveCatalog(); }
+  void LeaveInterrupted() override { outer_.LeaveInterrupted(); }
+  Progress& progress() override { return outer_.progress(); }
+  void Warn(std::string_view text) override { outer_.Warn(text); }
+  void Note(std::string_view text) override { outer_.Note(text); }
+
+ private:
+  StepContext& outer_;
+  ReshardPlan plan_;
+};
+
+}  // namespace
+
+NativeReshardRequest ReshardOp::NativeRequest(const std::string& collection) const {
+  return {.collection = collection,
+          .shards = options_.request.shards,
+          .limits = options_.limits,
+          .allowed = true,
+          .fenced = options_.fence != nullptr};
+}
+
+/// Empty when the cluster can do it in place; what is in the way else.
+Result<std::string> ReshardOp::NativeRefusal(const CallContext& call, const Topology& cluster) {
+  HF_TRY(const bool allowed, parts_.engine.CanReshard(call));
+  if (!allowed) return std::string("this cluster does not reshard in place");
+  const Collection* const meant = FindByNameOrAlias(cluster, options_.request.collection);
+  // That there is none is said by the plan.
+  if (meant == nullptr) return std::string();
+  const auto plan = PlanNativeReshard(cluster, NativeRequest(meant->name));
+  if (plan.ok()) return std::string();
+  const ErrorCode code = plan.error().code();
+  if (code != ErrorCode::kFailedPrecondition && code != ErrorCode::kUnsupported) {
+    return std::string();
+  }
+  return plan.error().message();
+}
+
+Result<ReshardPlan> ReshardOp::Preview(const CallContext& call, const std::string& suffix) {
+  HF_TRY(Topology cluster, parts_.engine.ReadTopology(call));
+  parts_.engine.ReadSizes(call, cluster);
+  ReshardFacts facts{.native_refusal = {}, .suffix = suffix};
+  if (options_.request.method != ReshardMethod::kCopy) {
+    HF_TRY(facts.native_refusal, NativeRefusal(call, cluster));
+  }
+  HF_TRY(ReshardPlan plan, PlanReshard(cluster, options_.request, facts));
+  if (plan.method != ReshardMethod::kNative) return plan;
+  HF_TRY(const NativeReshardPlan native, PlanNativeReshard(cluster, NativeRequest(plan.source)));
+  plan.notes.insert(plan.notes.end(), native.warnings.begin(), native.warnings.end());
+  plan.notes.push_back(std::to_string(native.rounds.size()) + " rounds of one shard each");
+  return plan;
 }
 
 Result<ReshardOutcome> ReshardOp::Run(StepContext& context) {
@@ -38,14 +93,27 @@ Result<ReshardOutcome> ReshardOp::Run(StepContext& context) {
     HF_TRY(plan, ReshardPlanFromJson(context.plan_json()));
   }
   HF_RETURN_IF_ERROR(context.SetSubject(plan.source));
-  if (plan.method == ReshardMethod::kCopy) {
-    return ReshardCopy(parts_, options_, std::move(plan)).Run(context);
-  }
-  if (!options_.native) {
-    return Error(ErrorCode::kUnsupported, "this build cannot drive native resharding",
-                 "use --method copy");
-  }
-  return options_.native(context, plan);
+  if (plan.method == ReshardMethod::kNative) return RunNative(context, std::move(plan));
+  return ReshardCopy(parts_, options_, std::move(plan)).Run(context);
+}
+
+Result<ReshardOutcome> ReshardOp::RunNative(StepContext& context, ReshardPlan plan) {
+  NativeReshard native({.engine = parts_.engine,
+                        .clock = parts_.clock,
+                        .random = parts_.random,
+                        .fence = options_.fence},
+                       {.request = NativeRequest(plan.source), .user_stop = options_.user_stop});
+  NestedPlan nested(context, plan);
+  HF_TRY(NativeReshardOutcome done, native.Run(nested));
+  ReshardOutcome outcome;
+  outcome.method = ReshardMethod::kNative;
+  outcome.source = plan.source;
+  outcome.target = plan.source;
+  outcome.shards = plan.shards;
+  outcome.points = done.points;
+  outcome.fenced = options_.fence != nullptr;
+  outcome.warnings = std::move(done.warnings);
+  return outcome;
 }
 
 std::string ReshardSuffix(const JobId& job) {

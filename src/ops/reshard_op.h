@@ -3,8 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <optional>
+#include <map>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "job/job_runner.h"
 #include "ops/fence.h"
 #include "ops/point_copy.h"
+#include "plan/native_reshard.h"
 #include "plan/reshard_plan.h"
 
 namespace holdfast {
@@ -51,11 +51,8 @@ struct ReshardOptions {
   Duration fence_limit = std::chrono::seconds(60);
   /// The user's own wish to stop: what was made is removed then.
   std::stop_token user_stop;
-  /// Why the cluster cannot reshard `collection` natively; an empty text: it can.
-  std::function<Result<std::string>(const CallContext& call, const Collection& collection)>
-      native_refusal;
-  /// The native method; called with a plan that says kNative, as often as the job is resumed.
-  std::function<Result<ReshardOutcome>(StepContext& context, const ReshardPlan& plan)> native;
+  /// What the native method needs to know of peers.
+  std::map<PeerId, PeerLimits> limits;
 };
 
 struct ReshardParts {
@@ -77,6 +74,10 @@ class ReshardOp {
   Result<ReshardOutcome> Run(StepContext& context);
 
  private:
+  Result<std::string> NativeRefusal(const CallContext& call, const Topology& cluster);
+  NativeReshardRequest NativeRequest(const std::string& collection) const;
+  Result<ReshardOutcome> RunNative(StepContext& context, ReshardPlan plan);
+
   const ReshardParts parts_;
   const ReshardOptions options_;
 };

@@ -6,8 +6,8 @@
 
 #include <map>
 
-#include "ops/test_journal.h"
 #include "ops/test_world.h"
+#include "testing/ops/journal_steps.h"
 
 namespace holdfast {
 namespace {
@@ -15,6 +15,8 @@ namespace {
 using testing::CallFault;
 using testing::EngineCall;
 using ::testing::HasSubstr;
+using testing::Journal;
+using testing::JournalSteps;
 using testing::ScriptedCollection;
 
 /// A world with one group of a collection with shard keys and a gap before them, and of a plain

@@ -13,14 +13,6 @@ namespace {
 
 constexpr std::size_t kSuffixHexDigits = 8;
 
-const Collection* FindByNameOrAlias(const Topology& cluster, const std::string& name) {
-  if (const Collection* found = cluster.FindCollection(name)) return found;
-  for (const Collection& collection : cluster.collections) {
-    if (std::ranges::find(collection.aliases, name) != collection.aliases.end()) return &collection;
-  }
-  return nullptr;
-}
-
 /// Without the suffix that an earlier reshard has put behind it.
 std::string BaseName(const std::string& name) {
   if (name.size() <= kSuffixHexDigits + 2) return name;
@@ -89,6 +81,14 @@ void PlanCopy(const Topology& cluster, const Collection& source, const ReshardRe
 }
 
 }  // namespace
+
+const Collection* FindByNameOrAlias(const Topology& cluster, const std::string& name) {
+  if (const Collection* found = cluster.FindCollection(name)) return found;
+  for (const Collection& collection : cluster.collections) {
+    if (std::ranges::find(collection.aliases, name) != collection.aliases.end()) return &collection;
+  }
+  return nullptr;
+}
 
 std::string_view ReshardMethodName(ReshardMethod method) noexcept {
   switch (method) {

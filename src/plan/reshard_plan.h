@@ -76,6 +76,10 @@ struct ReshardPlan {
 Result<ReshardPlan> PlanReshard(const Topology& cluster, const ReshardRequest& request,
                                 const ReshardFacts& facts);
 
+/// The collection of that name, or the one that an alias of that name reads; nothing when there is
+/// none.
+const Collection* FindByNameOrAlias(const Topology& cluster, const std::string& name);
+
 /// For `--dry-run --json` and the job's journal, and back. kDataLoss when it is not what the writer
 /// writes.
 std::string ReshardPlanToJson(const ReshardPlan& plan);

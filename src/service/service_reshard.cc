@@ -19,6 +19,7 @@ Result<ReshardOptions> Service::MakeReshardOptions(const CallContext& call,
   options.user_stop = call.stop;
   HF_TRY(options.fence, parts_->OpenedFence());
   options.fence_limit = cluster.fence_limit;
+  options.limits = cluster.peers;
   if (command.resume_job.empty()) return options;
   HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
   HF_TRY(const auto job, catalog->FindJob(call, JobId(command.resume_job)));

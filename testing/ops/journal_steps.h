@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -20,6 +21,12 @@ struct Journal {
   std::map<std::string, std::string> steps;
   std::string plan;
   std::uint32_t attempts = 0;
+  /// The process dies when it has recorded so many steps more.
+  int steps_left = -1;
+  bool dead = false;
+  std::function<void()> on_death;
+  /// The body wants to be resumed after its error.
+  bool left_interrupted = false;
 };
 
 /// One attempt. Thread-safe as the interface says.
@@ -34,6 +41,7 @@ class JournalSteps final : public StepContext {
   const std::string& request_json() const override { return request_; }
   const std::string& plan_json() const override { return journal_.plan; }
   Status SavePlan(std::string plan_json) override {
+    if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
     journal_.plan = std::move(plan_json);
     return {};
   }
@@ -45,10 +53,14 @@ class JournalSteps final : public StepContext {
       if (found != journal_.steps.end()) return found->second;
     }
     HF_TRY(std::string detail, body(call_));
+    if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
     const std::scoped_lock lock(mutex_);
+    journal_.dead = --journal_.steps_left == 0;
+    if (journal_.dead && journal_.on_death) journal_.on_death();
     return journal_.steps[std::string(key)] = std::move(detail);
   }
   void OutliveCatalog() override {}
+  void LeaveInterrupted() override { journal_.left_interrupted = true; }
   Progress& progress() override { return progress_; }
   void Warn(std::string_view text) override {
     const std::scoped_lock lock(mutex_);
@@ -60,7 +72,7 @@ class JournalSteps final : public StepContext {
  private:
   Journal& journal_;
   const CallContext call_;
-  const JobId id_{"job"};
+  const JobId id_{"20261122T032438Z-00000000deadbeef"};
   const std::uint32_t attempt_;
   const std::string request_ = "{}";
   std::mutex mutex_;

@@ -34,10 +34,10 @@ class QdrantEngine final : public Engine {
         reader_(api_, directory_),
         shards_(api_, directory_, reader_),
         points_(api_, directory_),
+        pages_(api_, directory_),
         writer_(api_, directory_, reader_),
         mover_(api_, directory_),
         resharder_(api_, directory_) {}
-  pages_(api_, directory_), writer_(api_, directory_, reader_) {}
 
   PeerDirectory& directory() { return directory_; }
 
