@@ -16,7 +16,7 @@
 #include "job/job_runner.h"
 #include "model/group.h"
 #include "ops/backup_op.h"
-#include "ops/reshard_op.h"
+#include "ops/reshard/reshard_op.h"
 #include "ops/restore_op.h"
 #include "repo/verify.h"
 #include "service/config.h"

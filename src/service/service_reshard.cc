@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "model/json.h"
-#include "ops/reshard_op.h"
+#include "ops/reshard/reshard_op.h"
 #include "service/service_parts.h"
 
 namespace holdfast {

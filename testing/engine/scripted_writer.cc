@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/size.h"
-#include "engine/qdrant/same_point.h"
+#include "engine/qdrant/points/same_point.h"
 #include "model/json.h"
 #include "stream/digest.h"
 #include "testing/engine/scripted_world.h"

@@ -1,10 +1,10 @@
-#include "engine/qdrant/point_pages.h"
+#include "engine/qdrant/points/point_pages.h"
 
 #include <algorithm>
 
 #include "engine/qdrant/collection_config.h"
 #include "engine/qdrant/point_id.h"
-#include "engine/qdrant/raw_json.h"
+#include "engine/qdrant/points/raw_json.h"
 #include "model/topology_json.h"
 
 namespace holdfast::qdrant {

@@ -1,4 +1,4 @@
-#include "ops/reshard_copy.h"
+#include "ops/reshard/reshard_copy.h"
 
 #include <algorithm>
 #include <map>

@@ -8,7 +8,7 @@
 #include "base/size.h"
 #include "model/json.h"
 #include "ops/insist.h"
-#include "ops/reshard_copy.h"
+#include "ops/reshard/reshard_copy.h"
 #include "ops/restore_op.h"
 
 namespace holdfast {

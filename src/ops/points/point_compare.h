@@ -13,7 +13,7 @@
 #include "engine/point_source.h"
 #include "exec/rate_limiter.h"
 #include "job/progress.h"
-#include "ops/point_copy.h"
+#include "ops/points/point_copy.h"
 
 namespace holdfast {
 

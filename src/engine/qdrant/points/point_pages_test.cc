@@ -1,9 +1,9 @@
-#include "engine/qdrant/point_pages.h"
+#include "engine/qdrant/points/point_pages.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/qdrant/same_point.h"
+#include "engine/qdrant/points/same_point.h"
 
 namespace holdfast::qdrant {
 namespace {

@@ -1,4 +1,4 @@
-#include "ops/live_points.h"
+#include "ops/points/live_points.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,10 +1,10 @@
-#include "ops/reshard_op.h"
+#include "ops/reshard/reshard_op.h"
 
 #include <utility>
 
 #include "model/json.h"
-#include "ops/native_reshard.h"
-#include "ops/reshard_copy.h"
+#include "ops/reshard/native_reshard.h"
+#include "ops/reshard/reshard_copy.h"
 
 namespace holdfast {
 

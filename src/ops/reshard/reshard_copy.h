@@ -4,7 +4,8 @@
 // What is promised (docs/reshard.md): after a switch without warnings every write that any client
 // was told of before it is in the new collection, and none arrived at the old one between the last
 // comparison and a few seconds after the switch. Shown by operation numbers of the replicas
-// (ops/write_mark.h), which are compared before the last pass, after it, and after the switch.
+// (ops/reshard/write_mark.h), which are compared before the last pass, after it, and after the
+// switch.
 
 #pragma once
 
@@ -16,10 +17,10 @@
 #include "base/result.h"
 #include "engine/engine.h"
 #include "exec/rate_limiter.h"
-#include "ops/live_points.h"
-#include "ops/point_compare.h"
-#include "ops/reshard_op.h"
-#include "ops/write_mark.h"
+#include "ops/points/live_points.h"
+#include "ops/points/point_compare.h"
+#include "ops/reshard/reshard_op.h"
+#include "ops/reshard/write_mark.h"
 
 namespace holdfast {
 

@@ -1,4 +1,4 @@
-#include "ops/write_mark.h"
+#include "ops/reshard/write_mark.h"
 
 #include <mutex>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "ops/point_compare.h"
+#include "ops/points/point_compare.h"
 
 #include <algorithm>
 #include <map>

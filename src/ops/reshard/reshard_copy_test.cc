@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "model/json.h"
-#include "ops/reshard_op.h"
+#include "ops/reshard/reshard_op.h"
 #include "testing/fake_clock.h"
 #include "testing/ops/journal_steps.h"
 #include "testing/scripted_engine.h"

@@ -1,4 +1,4 @@
-#include "engine/qdrant/raw_json.h"
+#include "engine/qdrant/points/raw_json.h"
 
 #include <cstddef>
 

@@ -1,4 +1,4 @@
-#include "engine/qdrant/raw_json.h"
+#include "engine/qdrant/points/raw_json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // Comparing whole sides and reading them: small sources, every way in which they can differ.
 
-#include "ops/point_compare.h"
+#include "ops/points/point_compare.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <map>
 
-#include "ops/live_points.h"
+#include "ops/points/live_points.h"
 #include "testing/fake_clock.h"
 #include "testing/scripted_engine.h"
 

@@ -1,4 +1,4 @@
-#include "ops/point_copy.h"
+#include "ops/points/point_copy.h"
 
 #include <algorithm>
 #include <atomic>

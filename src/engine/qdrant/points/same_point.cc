@@ -1,4 +1,4 @@
-#include "engine/qdrant/same_point.h"
+#include "engine/qdrant/points/same_point.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 
 #include "engine/qdrant/collection_config.h"
 #include "engine/qdrant/layout.h"
-#include "engine/qdrant/raw_json.h"
+#include "engine/qdrant/points/raw_json.h"
 #include "model/json.h"
 
 namespace holdfast::qdrant {

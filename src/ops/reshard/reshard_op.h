@@ -14,7 +14,7 @@
 #include "engine/engine.h"
 #include "job/job_runner.h"
 #include "ops/fence.h"
-#include "ops/point_copy.h"
+#include "ops/points/point_copy.h"
 #include "plan/native_reshard.h"
 #include "plan/reshard_plan.h"
 
