@@ -96,7 +96,8 @@ Status GroupCore::Explain(Status status_in) const {
 
 Status GroupCore::Dispatch(const CallContext& call, std::shared_ptr<Batch> batch) {
   // Plain bytes, and at most as many coded ones.
-  HF_TRY(batch->memory, in_flight.Acquire(call, 2 * batch->plain.size()));
+  const std::uint64_t bytes = 2 * batch->plain.size();
+  HF_TRY(batch->memory, in_flight.Acquire(call, bytes));
   batch->coded = coded_buffers.Take();
   HF_TRY(auto job, pool.Submit(call, [this, batch]() -> Result<bool> {
     auto codec = codecs.Take();
@@ -106,7 +107,8 @@ Status GroupCore::Dispatch(const CallContext& call, std::shared_ptr<Batch> batch
     batch->memory.Shrink(batch->coded.size());
     return true;
   }));
-  return packer->Push(call, std::move(batch), std::move(job));
+  // From Submit on the batch belongs to the pool's thread, until the packer has waited for it.
+  return packer->Push(call, std::move(batch), std::move(job), bytes);
 }
 
 void GroupCore::Warn(std::string warning) {

@@ -21,8 +21,8 @@ void Packer::Stop() noexcept {
   if (thread_.joinable()) thread_.join();
 }
 
-Status Packer::Push(const CallContext& call, std::shared_ptr<Batch> batch, Pending<bool> job) {
-  const std::uint64_t bytes = batch->memory.bytes();
+Status Packer::Push(const CallContext& call, std::shared_ptr<Batch> batch, Pending<bool> job,
+                    std::uint64_t bytes) {
   return queue_.Push(call, Item{.batch = std::move(batch), .job = std::move(job), .reached = {}},
                      bytes);
 }

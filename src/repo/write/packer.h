@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -31,8 +32,9 @@ class Packer {
   Packer(const Packer&) = delete;
   Packer& operator=(const Packer&) = delete;
 
-  /// The next batch and the job that works on it.
-  Status Push(const CallContext& call, std::shared_ptr<Batch> batch, Pending<bool> job);
+  /// The next batch, the job that works on it, and the memory that both take.
+  Status Push(const CallContext& call, std::shared_ptr<Batch> batch, Pending<bool> job,
+              std::uint64_t bytes);
   /// Blocks until everything pushed before has been packed.
   Status WaitUntilPacked(const CallContext& call);
   /// Closes the open pack behind everything pushed before. Does not wait.
