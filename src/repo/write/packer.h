@@ -3,9 +3,9 @@
 
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <thread>
