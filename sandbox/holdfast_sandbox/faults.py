@@ -16,6 +16,7 @@ often (`times`, else until it is cleared) and its own values:
     queue        {"seconds": S, "length": N}       an update queue that takes so long to drain
     optimizing   {"on": bool, "seconds": S}        an optimization that holds deletes back
     transfer_delay {"seconds": S}                  a shard transfer from here waits before it copies
+    abort_leaves {}                                what an aborted resharding had brought stays
     dead         {}                                the replica is set to Dead
 
 `end`, `reset`, `stall`, `slow`, `flip` and `die` act on streamed snapshots, partial snapshots and
@@ -50,6 +51,7 @@ _FIELDS = {
     "optimizing": {"on", "seconds", "real"},
     "dead": set(),
     "transfer_delay": {"seconds"},
+    "abort_leaves": set(),
 }
 _COMMON = {"kind", "collection", "shard", "method", "path", "times"}
 

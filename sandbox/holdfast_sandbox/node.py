@@ -165,7 +165,7 @@ class Node:
                 await asyncio.sleep(0)
             if not shard.recovering:
                 shard.config = collection.config
-                await reshard_writes.follow_stages(collection, shard)
+                await reshard_writes.follow_stages(self, collection, shard)
         await self._announce_ready()
         self.transfers.wake()
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import quote, urlparse
 
 SANDBOX = Path(__file__).resolve().parents[2] / "sandbox"
-TIMEOUT = 60
 
 
 class Answer:
@@ -36,6 +35,9 @@ class Answer:
 
 class Sandbox:
     """A cluster in a folder of its own."""
+
+    real = False  # Whether the nodes are real servers.
+    timeout = 60  # Seconds for one request.
 
     def __init__(self, folder, nodes=3, *arguments):
         self.folder = str(folder)
@@ -66,7 +68,9 @@ class Sandbox:
 
     def call(self, node, method, path, body=None, data=None, headers=None):
         """One request; a connection that breaks is told in the answer."""
-        connection = http.client.HTTPConnection(urlparse(self.urls[node]).netloc, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(
+            urlparse(self.urls[node]).netloc, timeout=self.timeout
+        )
         headers = dict(headers or {})
         if self.key:
             headers.setdefault("api-key", self.key)

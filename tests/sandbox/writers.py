@@ -47,7 +47,7 @@ class Writers:
                 else:
                     self.unsure |= ids
 
-    def more(self, count=10, seconds=30):
+    def more(self, count=10, seconds=200):
         """Waits until some more writes were acknowledged."""
         wanted, deadline = self.acknowledged + count, time.monotonic() + seconds
         while self.acknowledged < wanted:
@@ -55,7 +55,7 @@ class Writers:
             time.sleep(0.01)
 
     def stop(self):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 200
         while self.acknowledged <= 20 and time.monotonic() < deadline:
             time.sleep(0.05)
         self._stop.set()
