@@ -163,7 +163,6 @@ def test_the_plan_is_told_and_nothing_is_done(program, client, docs):
 
 
 def test_without_an_alias_it_becomes_a_second_collection(program, client, docs):
-    small.make(client)  # Again: that changes nothing.
     wanted = golden.points(client, docs)
     client.call(
         "POST",
@@ -201,8 +200,6 @@ def test_a_reshard_that_is_killed_after_any_step_is_resumed(program, client, doc
         arguments = ["reshard", "live", "--shards", str(3 + number), *COPY, "--json"]
         told = small.kill_at_step(program.start(*arguments), step)
         assert step in small.steps_of(told)
-        listed = program.done("jobs", "--json").result["jobs"]
-        assert next(j for j in listed if j["job"] == small.job_of(told))["state"] == "interrupted"
         again = program.done("reshard", "--resume", small.job_of(told), "--json")
         skipped = {key for key, before in small.steps_of(again.events).items() if before}
         assert step in skipped

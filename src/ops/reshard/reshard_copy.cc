@@ -151,9 +151,17 @@ Status ReshardCopy::MakeRoom(StepContext& context, const CallContext& call) {
 }
 
 Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallContext& call) {
-  HF_RETURN_IF_ERROR(MakeRoom(context, call));
   HF_TRY(const Collection wanted, parts_.engine.Resharded(*source_, plan_.shards));
-  const Status created = parts_.engine.CreateCollection(call, plan_.target, wanted, 0);
+  const MonotonicTime until = parts_.clock.Monotonic() + kActivePatience;
+  Status created;
+  for (bool again = true; again;) {
+    HF_RETURN_IF_ERROR(MakeRoom(context, call));
+    created = parts_.engine.CreateCollection(call, plan_.target, wanted, 0);
+    // Run: what a process that was killed had asked for may come into being after it.
+    again = !created.ok() && created.error().code() == ErrorCode::kAlreadyExists &&
+            context.attempt() > 1 && parts_.clock.Monotonic() < until &&
+            parts_.clock.SleepFor(call, kPoll).ok();
+  }
   made_ = created.ok();
   if (!created.ok() && created.error().code() != ErrorCode::kAlreadyExists) {
     // It may have been made all the same. Also after Ctrl-C this must be known.
