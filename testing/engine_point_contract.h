@@ -132,7 +132,7 @@ TEST_P(EngineContract, VectorsOfAllKindsAreCopiedAsTheyAre) {
       name,
       {{.id = "1",
         .vector = {},
-        .vectors_json = R"({"a":[0.3,0.7],"f":[0.1,0.2],"m":[[1,2],[3,4]],)"
+        .vectors_json = R"({"a":[0.3,0.7],"f":[0.1,0.2],"m":[[1.5,2],[3,4]],)"
                         R"("s":{"indices":[7,3],"values":[0.5,0.25]}})"},
        {.id = "2", .vector = {}, .vectors_json = R"({"a":[1,1]})"},
        {.id = "3", .vector = {}, .vectors_json = R"({"s":{"indices":[1],"values":[2]}})"},

@@ -646,6 +646,10 @@ TEST_F(QdrantEngineTest, DeletesGoInBatchesAndMustBeApplied) {
 TEST_F(QdrantEngineTest, AliasesSwitchInOneRequest) {
   node_.OnResult("GET", "/collections", R"({"collections":[{"name":"a"},{"name":"b"}]})");
   node_.OnResult("POST", "/collections/aliases", "true");
+  // Asked until every peer shows it.
+  node_.OnResult("GET", "/aliases",
+                 R"({"aliases":[{"alias_name":"x","collection_name":"a"},)"
+                 R"({"alias_name":"y","collection_name":"b"}]})");
   const Status switched =
       Open().SwitchAliases(kCall, {{.alias = "x", .to = "a"}, {.alias = "y", .to = "b"}});
   ASSERT_TRUE(switched.ok()) << switched.error().ToString();
