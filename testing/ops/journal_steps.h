@@ -29,6 +29,9 @@ struct Journal {
   bool left_interrupted = false;
 };
 
+/// What the catalog takes as the detail of a step.
+bool IsJson(std::string_view text);
+
 /// One attempt. Thread-safe as the interface says.
 class JournalSteps final : public StepContext {
  public:
@@ -53,6 +56,11 @@ class JournalSteps final : public StepContext {
       if (found != journal_.steps.end()) return found->second;
     }
     HF_TRY(std::string detail, body(call_));
+    // As the catalog does.
+    if (!detail.empty() && !IsJson(detail)) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "the detail of step " + std::string(key) + " is not JSON: " + detail);
+    }
     if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
     const std::scoped_lock lock(mutex_);
     journal_.dead = --journal_.steps_left == 0;

@@ -122,7 +122,7 @@ Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
 
 Status NativeReshard::RunTry(StepContext& context, Try& now) {
   // Known before it is used: after a crash the resharding that runs is known to be ours.
-  HF_TRY(now.uuid,
+  HF_TRY(const std::string uuid,
          context.Step(now.prefix + "uuid", [&](const CallContext&) -> Result<std::string> {
            const unsigned long long high = parts_.random.Next();
            const unsigned long long low = parts_.random.Next();
@@ -131,8 +131,13 @@ Status NativeReshard::RunTry(StepContext& context, Try& now) {
            std::snprintf(text.data(), text.size(), "%08llx-%04llx-4%03llx-%04llx-%012llx",
                          high >> 32U, high >> 16U & 0xFFFFU, high & 0xFFFU,
                          (low >> 48U & 0x3FFFU) | 0x8000U, low & 0xFFFF'FFFF'FFFFU);
-           return std::string(text.data());
+           return json::Dump(text.data());
          }));
+  HF_TRY(const json::Json recorded, json::Parse(uuid, "a recorded resharding"));
+  if (!recorded.is_string()) {
+    return Error(ErrorCode::kDataLoss, "the job's record of the resharding is damaged");
+  }
+  now.uuid = recorded.get<std::string>();
   // Another run of the job had ended it, and came no further.
   HF_TRY(const auto running, Again(context.call(), [&] {
            return parts_.engine.ReadResharding(context.call(), plan_.collection);

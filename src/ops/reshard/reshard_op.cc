@@ -8,39 +8,6 @@
 
 namespace holdfast {
 
-namespace {
-
-/// Gives the native method a place of its own in the plan of the job.
-class NestedPlan final : public StepContext {
- public:
-  NestedPlan(StepContext& outer, ReshardPlan plan) : outer_(outer), plan_(std::move(plan)) {}
-
-  const CallContext& call() const override { return outer_.call(); }
-  const JobId& job() const override { return outer_.job(); }
-  std::uint32_t attempt() const override { return outer_.attempt(); }
-  const std::string& request_json() const override { return outer_.request_json(); }
-  const std::string& plan_json() const override { return plan_.progress_json; }
-  Status SavePlan(std::string plan_json) override {
-    plan_.progress_json = std::move(plan_json);
-    return outer_.SavePlan(ReshardPlanToJson(plan_));
-  }
-  Status SetSubject(std::string subject) override { return outer_.SetSubject(std::move(subject)); }
-  Result<std::string> Step(std::string_view key, const StepBody& body) override {
-    return outer_.Step(key, body);
-  }
-  void OutliveCatalog() override { outer_.OutliveCatalog(); }
-  void LeaveInterrupted() override { outer_.LeaveInterrupted(); }
-  Progress& progress() override { return outer_.progress(); }
-  void Warn(std::string_view text) override { outer_.Warn(text); }
-  void Note(std::string_view text) override { outer_.Note(text); }
-
- private:
-  StepContext& outer_;
-  ReshardPlan plan_;
-};
-
-}  // namespace
-
 NativeReshardRequest ReshardOp::NativeRequest(const std::string& collection) const {
   return {.collection = collection,
           .shards = options_.request.shards,
@@ -93,18 +60,17 @@ Result<ReshardOutcome> ReshardOp::Run(StepContext& context) {
     HF_TRY(plan, ReshardPlanFromJson(context.plan_json()));
   }
   HF_RETURN_IF_ERROR(context.SetSubject(plan.source));
-  if (plan.method == ReshardMethod::kNative) return RunNative(context, std::move(plan));
+  if (plan.method == ReshardMethod::kNative) return RunNative(context, plan);
   return ReshardCopy(parts_, options_, std::move(plan)).Run(context);
 }
 
-Result<ReshardOutcome> ReshardOp::RunNative(StepContext& context, ReshardPlan plan) {
+Result<ReshardOutcome> ReshardOp::RunNative(StepContext& context, const ReshardPlan& plan) {
   NativeReshard native({.engine = parts_.engine,
                         .clock = parts_.clock,
                         .random = parts_.random,
                         .fence = options_.fence},
                        {.request = NativeRequest(plan.source), .user_stop = options_.user_stop});
-  NestedPlan nested(context, plan);
-  HF_TRY(NativeReshardOutcome done, native.Run(nested));
+  HF_TRY(NativeReshardOutcome done, native.Run(context));
   ReshardOutcome outcome;
   outcome.method = ReshardMethod::kNative;
   outcome.source = plan.source;

@@ -76,7 +76,7 @@ class ReshardOp {
  private:
   Result<std::string> NativeRefusal(const CallContext& call, const Topology& cluster);
   NativeReshardRequest NativeRequest(const std::string& collection) const;
-  Result<ReshardOutcome> RunNative(StepContext& context, ReshardPlan plan);
+  Result<ReshardOutcome> RunNative(StepContext& context, const ReshardPlan& plan);
 
   const ReshardParts parts_;
   const ReshardOptions options_;
