@@ -1,4 +1,4 @@
-"""`holdfast reshard` on clusters that reshard in place: up and down, auto, killed and resumed. On the
+"""`holdfast reshard` where the cluster reshards in place: up and down, killed and resumed. On the
 sandbox and on a real server."""
 
 from __future__ import annotations
