@@ -25,6 +25,8 @@ struct RestoreFlags {
   std::string layout = "spread";
   bool yes = false;
   std::vector<std::uint64_t> avoid;
+  std::vector<std::string> shards;
+  std::uint64_t points_per_second = 0;
   std::string wait = "0s";
   std::string resume;
 };
@@ -53,6 +55,29 @@ Status SetLayout(const std::string& text, RestoreRequest& request) {
   return {};
 }
 
+/// "K" for all collections, "NAME=K" for one; a name may have such a character itself.
+Status SetShards(const std::vector<std::string>& texts, RestoreRequest& request) {
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.rfind('=');
+    const std::string_view number =
+        std::string_view(text).substr(equals == std::string::npos ? 0 : equals + 1);
+    std::uint32_t shards = 0;
+    const auto [end, failed] = std::from_chars(number.begin(), number.end(), shards);
+    if (failed != std::errc() || end != number.end() || shards == 0) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "--shards " + text + " does not say how many shards",
+                   "write --shards K, or --shards COLLECTION=K");
+    }
+    const bool first = equals == std::string::npos
+                           ? std::exchange(request.shards_of_all, shards) == 0
+                           : request.shards.emplace(text.substr(0, equals), shards).second;
+    if (!first) {
+      return Error(ErrorCode::kInvalidArgument, "--shards " + text + " says it twice");
+    }
+  }
+  return {};
+}
+
 Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   RestoreCommand command;
   command.group = flags.group;
@@ -71,8 +96,8 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   }
   const bool asks_more = !flags.group.empty() || !flags.at.empty() ||
                          !command.request.collections.empty() || !flags.as.empty() ||
-                         !flags.avoid.empty() || flags.hidden || flags.in_place ||
-                         flags.allow_consolidation;
+                         !flags.avoid.empty() || !flags.shards.empty() || flags.hidden ||
+                         flags.in_place || flags.allow_consolidation;
   if (!flags.resume.empty() && asks_more) {
     return Error(ErrorCode::kInvalidArgument,
                  "--resume goes on with what the job was asked for; nothing can be added to it",
@@ -84,6 +109,8 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
   command.request.allow_consolidation = flags.allow_consolidation;
   command.request.accept_crowding = flags.yes;
   HF_RETURN_IF_ERROR(SetLayout(flags.layout, command.request));
+  HF_RETURN_IF_ERROR(SetShards(flags.shards, command.request));
+  command.points_per_second = flags.points_per_second;
   for (const std::uint64_t peer : flags.avoid) command.request.avoid.push_back(PeerId(peer));
   HF_TRY(command.wait, ParseDuration(flags.wait));
   for (const std::string& text : flags.as) {
@@ -111,6 +138,12 @@ Result<RestoreCommand> MakeRestoreCommand(const RestoreFlags& flags) {
 void PrintRestorePlan(Output& output, const RestorePlan& plan) {
   Table table{{"COLLECTION", "AS", "SHARD", "TO PEERS", "WHY", "ALIASES"}};
   for (const CollectionPlan& collection : plan.collections) {
+    if (collection.copy_shards != 0) {
+      table.push_back({collection.source, collection.target,
+                       std::to_string(collection.copy_shards) +
+                           (collection.keys.empty() ? " new" : " new of each key"),
+                       "the server's choice", "points are copied", Join(collection.aliases)});
+    }
     for (const ShardPlacement& placement : collection.shards) {
       std::vector<std::string> peers;
       std::vector<std::string> reasons;
@@ -206,6 +239,13 @@ void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen) {
       ->add_option("--layout", flags->layout,
                    "spread (even), same (as in the group), consolidate=PEER (all on one)")
       ->capture_default_str();
+  command
+      ->add_option("--shards", flags->shards,
+                   "Another number of shards, K or COLLECTION=K: points are copied out of the "
+                   "images (needs holdfast-engine)")
+      ->allow_extra_args(false);
+  command->add_option("--max-points-per-second", flags->points_per_second,
+                      "With --shards: copy no faster than this");
   command->add_flag("--yes", flags->yes, "Consolidate also onto a cluster that is in use");
   command->add_option("--avoid", flags->avoid, "Peers that get nothing")
       ->delimiter(',')

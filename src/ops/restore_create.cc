@@ -79,8 +79,11 @@ Status RestoreOp::Create(StepContext& context, const CallContext& call, const Co
 /// Afterwards made_ says whether what has the name is ours to drop.
 Status RestoreOp::CreateEmpty(const CallContext& call, const CollectionPlan& plan,
                               const CollectionRecord& record) {
+  Result<Collection> as = record.collection;
+  if (plan.copy_shards != 0) as = parts_.engine.Resharded(record.collection, plan.copy_shards);
+  if (!as.ok()) return as.error();
   const Status created =
-      parts_.engine.CreateCollection(call, plan.target, record.collection, plan.replication_factor);
+      parts_.engine.CreateCollection(call, plan.target, *as, plan.replication_factor);
   if (created.ok()) made_.insert(plan.target);
   if (created.ok() || created.error().code() == ErrorCode::kAlreadyExists) return created;
   // It may have been made all the same. Also after Ctrl-C this must be known.
@@ -112,7 +115,7 @@ Status RestoreOp::MakeRoom(StepContext& context, const CallContext& call,
 
 Status RestoreOp::CreateKeys(const CallContext& call, const CollectionPlan& plan) {
   // Named, because the server would place on dead peers too (measured 18).
-  std::set<PeerId> peers;
+  std::set<PeerId> peers(plan.place_on.begin(), plan.place_on.end());
   for (const ShardPlacement& placement : plan.shards) {
     peers.insert(placement.peers.begin(), placement.peers.end());
   }

@@ -60,11 +60,12 @@ Result<RestorePreview> RestoreOp::Preview(const CallContext& call) {
                          {.purpose = "restore", .own = {}, .relies_on = {options_.group}}));
   HF_RETURN_IF_ERROR(ReadGroup(call, *intent));
   HF_TRY(Topology target, ReadTarget(call));
-  HF_TRY(RestorePlan plan, PlanRestore(manifest_, records_, target, options_.request));
-  auto differences = CompareThenAndNow(manifest_, records_, target, plan);
+  HF_TRY(plan_, PlanRestore(manifest_, records_, target, options_.request));
+  HF_RETURN_IF_ERROR(CheckCopy(call));
+  auto differences = CompareThenAndNow(manifest_, records_, target, plan_);
   return RestorePreview{.manifest = manifest_,
                         .target = std::move(target),
-                        .plan = std::move(plan),
+                        .plan = std::move(plan_),
                         .differences = std::move(differences)};
 }
 
@@ -97,6 +98,7 @@ Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
                          {.purpose = "restore", .own = {}, .relies_on = {options_.group}}));
   HF_RETURN_IF_ERROR(ReadGroup(call, *intent));
   HF_RETURN_IF_ERROR(Plan(context));
+  HF_RETURN_IF_ERROR(CheckCopy(call));
   RestoreOutcome outcome;
   outcome.group = options_.group;
   context.progress().BeginPhase("send");
@@ -183,7 +185,8 @@ Result<VerifiedCollection> RestoreOp::BuildAndVerify(StepContext& context,
   const CallContext& call = context.call();
   HF_RETURN_IF_ERROR(Build(context, plan, record));
   HF_TRY(auto buried, Again(call, [&] { return Bury(call, plan, record); }));
-  const VerifyInput input{.record = record, .plan = plan, .buried = std::move(buried)};
+  const VerifyInput input{
+      .record = record, .plan = plan, .buried = std::move(buried), .copied = copied_[plan.target]};
   return Again(call, [&] { return VerifyRestored(call, parts_.engine, parts_.clock, input); });
 }
 
@@ -217,6 +220,13 @@ Status RestoreOp::Build(StepContext& context, const CollectionPlan& plan,
     HF_RETURN_IF_ERROR(parts_.clock.Check(call));
     if (made.error().code() == ErrorCode::kPermissionDenied) return made;
     later.push_back(index);
+  }
+  if (plan.copy_shards != 0) {
+    for (const PayloadIndex& index : later) {
+      HF_RETURN_IF_ERROR(
+          Again(call, [&] { return parts_.engine.CreateIndex(call, plan.target, index); }));
+    }
+    return CopyImages(context, plan, record);
   }
   HF_RETURN_IF_ERROR(CheckShards(call, plan, record));
   // From here on no call that changes the collection's shape: it would wait behind the sending and
@@ -326,6 +336,8 @@ Status RestoreOp::DropUnplanned(const CallContext& call, const CollectionPlan& p
   return {};
 }
 
+/// Deletes the tombstones of images that were sent; some of them, for verification. Those of images
+/// that were copied were left out.
 Result<std::map<ShardId, std::vector<std::string>>> RestoreOp::Bury(
     const CallContext& call, const CollectionPlan& plan, const CollectionRecord& record) {
   std::map<ShardId, std::vector<std::string>> buried;
@@ -336,7 +348,8 @@ Result<std::map<ShardId, std::vector<std::string>>> RestoreOp::Bury(
     HF_TRY(const auto source, file->OpenTar(call, options_.read));
     LineReader lines(*source);
     std::vector<std::string> ids;
-    for (bool more = true; more;) {
+    const bool sent = plan.copy_shards == 0;
+    for (bool more = true; more && (sent || kept < kBuriedChecksMax);) {
       HF_TRY(std::string id, lines.Next(call));
       more = !id.empty();
       if (more && kept < kBuriedChecksMax) {
@@ -345,7 +358,7 @@ Result<std::map<ShardId, std::vector<std::string>>> RestoreOp::Bury(
       }
       if (more) ids.push_back(std::move(id));
       if (ids.size() < kBuryPerCall && more) continue;
-      if (!ids.empty()) {
+      if (!ids.empty() && sent) {
         HF_RETURN_IF_ERROR(parts_.engine.DeletePoints(call, plan.target, image.key, ids));
       }
       ids.clear();

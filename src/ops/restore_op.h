@@ -14,8 +14,10 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "engine/engine.h"
+#include "engine/point_source.h"
 #include "job/job_runner.h"
 #include "model/group.h"
+#include "ops/points/point_copy.h"
 #include "plan/restore_difference.h"
 #include "plan/restore_plan.h"
 #include "repo/image_reader.h"
@@ -26,6 +28,17 @@ namespace holdfast {
 
 struct VerifiedCollection;
 
+/// Points straight from images, for collections that get another number of shards.
+struct ImageCopy {
+  /// What is missing for it on this machine; asked before anything is made.
+  std::function<Status(const CallContext& call)> check;
+  /// The points of a collection's images without tombstones. `record` outlives the source.
+  std::function<std::unique_ptr<PointSource>(const CollectionRecord& record)> open;
+  CopyLimits limits;
+  /// Points that are copied in a second; 0: as fast as it goes.
+  std::uint64_t points_per_second = 0;
+};
+
 struct RestoreOptions {
   GroupId group;
   RestoreRequest request;
@@ -34,6 +47,8 @@ struct RestoreOptions {
   /// How often one shard's sending is tried.
   int tries_per_shard = 3;
   ImageReadOptions read;
+  /// Required where the plan has collections that are copied.
+  ImageCopy copy;
   /// The user's own wish to stop. What was made is removed then; when the operation is stopped for
   /// another reason (its lease is gone) somebody else may go on with it, so it stays.
   std::stop_token user_stop;
@@ -121,6 +136,10 @@ class RestoreOp {
   Status CreateKeys(const CallContext& call, const CollectionPlan& plan);
   Status CheckShards(const CallContext& call, const CollectionPlan& plan,
                      const CollectionRecord& record);
+  Status CheckCopy(const CallContext& call) const;
+  Status CheckNewShards(const CallContext& call, const CollectionPlan& plan);
+  Status CopyImages(StepContext& context, const CollectionPlan& plan,
+                    const CollectionRecord& record);
   Status SendImages(StepContext& context, const CollectionPlan& plan,
                     const CollectionRecord& record);
   Status SendImage(const CallContext& call, const CollectionPlan& plan,
@@ -141,6 +160,8 @@ class RestoreOp {
   RestorePlan plan_;
   /// Names of collections that are ours to drop: this restore made them and nobody reads them.
   std::set<std::string> made_;
+  /// Points that were copied into a target.
+  std::map<std::string, std::uint64_t> copied_;
   /// Names of live collections that this restore has dropped, or tried to.
   std::set<std::string> replaced_;
 };

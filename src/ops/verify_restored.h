@@ -20,6 +20,8 @@ struct VerifyInput {
   const CollectionPlan& plan;
   /// Ids that must not answer from a shard, JSON texts; a part of them is enough.
   std::map<ShardId, std::vector<std::string>> buried;
+  /// Points that were copied, where the plan says so.
+  std::uint64_t copied = 0;
   /// How long replicas may take to become Active: states are proposed, and applied later
   /// (reference 3.6).
   Duration patience = std::chrono::seconds(60);
@@ -39,6 +41,11 @@ struct VerifiedCollection {
 /// queries answered as recorded, no tombstone answers. Samples and queries that writers may have
 /// changed at the cut are compared too, and reported as warnings. kDataLoss listing what differs,
 /// at most kDifferencesMax of them.
+///
+/// Of a collection that was copied the shards are others than the group's: each must be Active with
+/// all its replicas and hold nothing but points that belong to it, and together they must hold what
+/// was copied, which must be within the group's counts. Sampled points are compared as the engine
+/// says that copies are the same. Queries whose scores depend on the shards are left out, and said.
 Result<VerifiedCollection> VerifyRestored(const CallContext& call, Engine& engine, Clock& clock,
                                           const VerifyInput& input);
 inline constexpr std::size_t kDifferencesMax = 20;

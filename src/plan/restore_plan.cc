@@ -8,6 +8,7 @@
 #include "model/json.h"
 #include "plan/backup_plan.h"
 #include "plan/plan_findings.h"
+#include "plan/reshard_plan.h"
 #include "plan/restore_names.h"
 #include "plan/restore_places.h"
 
@@ -148,9 +149,9 @@ class Planner {
 
   Status CheckShardNumbers() const {
     const auto check = [](std::uint32_t shards, const std::string& text) -> Status {
-      if (shards >= 1 && shards <= kRestoreShardsMax) return {};
+      if (shards >= 1 && shards <= kReshardShardsMax) return {};
       return Error(ErrorCode::kInvalidArgument, "--shards " + text + " is not between 1 and " +
-                                                    std::to_string(kRestoreShardsMax));
+                                                    std::to_string(kReshardShardsMax));
     };
     for (const auto& [name, shards] : request_.shards) {
       if (std::ranges::find(manifest_.collections, name, &CollectionSummary::name) ==

@@ -57,9 +57,6 @@ struct RestoreRequest {
   std::uint32_t receives_at_once = 4;
 };
 
-/// Most shards (of one key) that may be asked for: beyond it is a typing error, not a wish.
-inline constexpr std::uint32_t kRestoreShardsMax = 1000;
-
 std::string_view RestoreLayoutName(RestoreLayout layout) noexcept;
 
 /// A shard key to make on the target, in order. Fillers exist only to make ids come out equal and

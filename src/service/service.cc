@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "model/json.h"
+#include "ops/points/image_points.h"
 #include "service/service_parts.h"
 #include "stream/crypto.h"
 
@@ -223,10 +224,34 @@ Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
   options.request.limits = cluster.peers;
   options.request.first = parts_->config().restore.first;
   options.request.receives_at_once = static_cast<std::uint32_t>(options.shards_at_once);
+  HF_TRY(options.copy, MakeImageCopy(call, command.points_per_second));
   options.safety_backup = [this, &call](const std::vector<std::string>& names) {
     return SafetyBackup(call, names);
   };
   return options;
+}
+
+Result<ImageCopy> Service::MakeImageCopy(const CallContext& call, std::uint64_t points_per_second) {
+  HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
+  const Config& config = parts_->config();
+  ImagePointsOptions images;
+  images.engine.command = config.engine.command;
+  images.engine.environment = EngineEnvironment(ProcessEnvironment());
+  images.engine.memory_bytes = config.engine.memory_bytes;
+  images.scratch_directory = config.restore.scratch_directory.empty()
+                                 ? DefaultSpoolDirectory()
+                                 : config.restore.scratch_directory;
+  images.scratch_bytes_max = config.restore.scratch_bytes_max;
+  Clock& clock = parts_->clock();
+  ImageCopy copy;
+  copy.points_per_second = points_per_second;
+  copy.check = [&clock, images](const CallContext& inner) {
+    return CheckEngine(inner, clock, images);
+  };
+  copy.open = [&clock, repository, images](const CollectionRecord& record) {
+    return std::make_unique<ImagePoints>(*repository, clock, record.shards, images);
+  };
+  return copy;
 }
 
 /// Runs within the restore's job: the lease of the cluster is held already.

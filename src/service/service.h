@@ -87,6 +87,8 @@ struct RestoreCommand {
   /// "latest" and `at`: among the groups of this cluster. Empty: there must be only one's.
   std::string from;
   RestoreRequest request;
+  /// Of collections that are copied (`--shards`): points in a second; 0: as fast as it goes.
+  std::uint64_t points_per_second = 0;
   Duration wait{};
   /// Goes on with this interrupted job; the rest is then taken from its record.
   std::string resume_job;
@@ -156,6 +158,7 @@ class Service {
                               const std::string& from);
   Result<BackupOptions> MakeBackupOptions(const BackupCommand& command);
   Result<GroupId> SafetyBackup(const CallContext& call, const std::vector<std::string>& names);
+  Result<ImageCopy> MakeImageCopy(const CallContext& call, std::uint64_t points_per_second);
   Result<RestoreOptions> MakeRestoreOptions(const CallContext& call, const RestoreCommand& command);
   Result<ReshardOptions> MakeReshardOptions(const CallContext& call, const ReshardCommand& command);
 

@@ -126,7 +126,7 @@ class Copier {
     Position at;
     for (std::uint64_t n = 0; !at.end; ++n) {
       const std::string key =
-          "copy/" + std::to_string(shard.shard.value()) + "/" + std::to_string(n);
+          parts_.steps + "/" + std::to_string(shard.shard.value()) + "/" + std::to_string(n);
       HF_TRY(const std::string detail,
              context_.Step(key, [&](const CallContext&) -> Result<std::string> {
                HF_TRY(const Position position, CopySome(call, shard, at.after));

@@ -38,10 +38,12 @@ struct CopyParts {
   Clock& clock;
   /// Of points read; shared with whatever else reads the source.
   RateLimiter& rate;
+  /// Where the names of its steps begin; different for each copy of one job.
+  std::string steps = "copy";
 };
 
 /// Writes every point of the source into `collection`, each under its shard's key. Steps are
-/// "copy/<shard>/<n>" with the last id that is written for certain; what an earlier attempt has
+/// "<steps>/<shard>/<n>" with the last id that is written for certain; what an earlier attempt has
 /// recorded is not copied again. Returns how many points have been copied in all.
 ///
 /// Points that change meanwhile may be copied as they were: ComparePoints finds them.

@@ -1,4 +1,4 @@
-#include "ops/scratch_folder.h"
+#include "ops/points/scratch_folder.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -62,9 +63,12 @@ void Sweep(const std::string& parent, const std::string& newest) {
 Result<std::unique_ptr<ScratchFolder>> ScratchFolder::Make(const std::string& parent) {
   std::string path = parent + "/" + std::string(kPrefix) + "XXXXXX";
   if (::mkdtemp(path.data()) == nullptr) return SystemError("make a scratch folder in " + parent);
+  // It gets its name when it is held: whoever finds it free may be sure that its owner is gone.
   const std::string name = path + "/" + kLock;
-  const int lock = ::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (lock < 0 || ::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+  const std::string unnamed = name + ".new";
+  const int lock = ::open(unnamed.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (lock < 0 || ::flock(lock, LOCK_EX | LOCK_NB) != 0 ||
+      std::rename(unnamed.c_str(), name.c_str()) != 0) {
     const Error error = SystemError("lock the scratch folder " + path);
     if (lock >= 0) ::close(lock);
     std::error_code ignored;

@@ -1,4 +1,4 @@
-#include "ops/image_points.h"
+#include "ops/points/image_points.h"
 
 #include <fcntl.h>
 #include <sys/statvfs.h>
@@ -12,8 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include "ops/points/scratch_folder.h"
 #include "ops/restore_io.h"
-#include "ops/scratch_folder.h"
 #include "repo/repository.h"
 #include "stream/byte_sink.h"
 

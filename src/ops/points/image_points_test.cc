@@ -1,4 +1,4 @@
-#include "ops/image_points.h"
+#include "ops/points/image_points.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,14 +1,17 @@
-#include "ops/scratch_folder.h"
+#include "ops/points/scratch_folder.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "testing/temp_folder.h"
 
@@ -59,6 +62,24 @@ TEST(ScratchFolderTest, WhatAKilledProcessLeftIsRemovedAndWhatLivesStays) {
   EXPECT_EQ(Entries(parent.path()), 2U);
   EXPECT_TRUE(fs::exists((*mine)->path()));
   EXPECT_TRUE(fs::exists((*next)->path()));
+}
+
+TEST(ScratchFolderTest, ManyAtOnceLeaveEachOtherAlone) {
+  const testing::TempFolder parent;
+  std::atomic<int> lost = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 40; ++i) {
+          const auto folder = ScratchFolder::Make(parent.path());
+          if (!folder.ok() || !fs::exists((*folder)->path() + "/lock")) ++lost;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(lost, 0);
+  EXPECT_EQ(Entries(parent.path()), 0U);
 }
 
 TEST(ScratchFolderTest, NothingElseIsTouched) {
