@@ -40,8 +40,8 @@ Result<std::unique_ptr<EngineProcess>> EngineProcess::Start(const CallContext& c
   std::unique_ptr<EngineProcess> process(new EngineProcess(*std::move(child), clock, settings));
   HF_RETURN_IF_ERROR(process->Send(call, HelloRequest(++process->number_)));
   const auto line = process->ReadLine(call, settings.start_patience);
-  if (!line.ok() && line.error().code() == ErrorCode::kUnavailable) {
-    // Nothing that comes by itself: a program that is another one, a Python without the package.
+  if (!line.ok() && line.error().code() == ErrorCode::kUnavailable && !process->killed_) {
+    // Nothing that passes by itself: a program that is another one, a Python without the package.
     return Error(line.error()).As(ErrorCode::kFailedPrecondition).WithHint(kInstall);
   }
   HF_RETURN_IF_ERROR(line.ok() ? Status() : Status(line.error()));
@@ -56,6 +56,7 @@ Error EngineProcess::Ended(Error error) {
   usable_ = false;
   const bool by_itself = error.code() == ErrorCode::kUnavailable;
   const std::string how = child_->End(clock_, by_itself ? kEndPatience : Duration(0));
+  killed_ = how.starts_with("was ended by signal");
   const std::string last_words = child_->ErrorTail();
   if (by_itself && SaysOutOfMemory(last_words)) {
     // It would pass it again.

@@ -72,6 +72,8 @@ class EngineProcess {
   Hello hello_;
   std::uint64_t number_ = 0;
   bool usable_ = true;
+  /// It ended by a signal, ours or another's.
+  bool killed_ = false;
   /// Read and not used yet: [begin_, end).
   std::string buffer_;
   std::size_t begin_ = 0;

@@ -157,6 +157,12 @@ TEST_F(EngineProcessTest, WhereItIsNotInstalledTheErrorSaysWhatToDo) {
   EXPECT_THAT(started.error().hint(), HasSubstr("pip install"));
 }
 
+TEST_F(EngineProcessTest, OneThatIsKilledAtItsStartMayBeStartedAgain) {
+  const auto started = Say("kill -9 $$");
+  ASSERT_FALSE(started.ok());
+  EXPECT_EQ(started.error().code(), ErrorCode::kUnavailable) << started.error().ToString();
+}
+
 TEST_F(EngineProcessTest, ItGetsLimitsAndNoEnvironmentButWhatItIsGiven) {
   ASSERT_EQ(::setenv("AWS_SECRET_ACCESS_KEY", "hunter2", 1), 0);
   settings_.memory_bytes = 123;
