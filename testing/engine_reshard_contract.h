@@ -201,6 +201,17 @@ TEST_P(ReshardContract, AnAbortedOneLeavesEverythingAsItWas) {
   }
 }
 
+/// On the real server the call itself would end consensus on every peer.
+TEST_P(ReshardContract, NothingIsMigratedIntoAShardThatIsNotThere) {
+  const std::string name = Make(2, 1);
+  const Collection there = ReadActive(name);
+  const PeerId peer = ShardOf(there, ShardId(0)).replicas.front().peer;
+  Refused(engine().MigratePoints(call_, {.peer = peer, .collection = name, .shard = ShardId(0)},
+                                 {.peer = peer, .collection = name, .shard = ShardId(7)}));
+  harness_->Upsert(name, Points(0, 20), {});
+  EXPECT_EQ(CountClean(name), 20U);
+}
+
 TEST_P(ReshardContract, TheLastShardDoesNotGo) {
   const std::string name = Make(1, 1);
   Refused(engine().StartResharding(call_, name,

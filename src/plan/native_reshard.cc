@@ -38,6 +38,7 @@ class Planner {
         AddRounds({});
       }
       CheckRoom();
+      CheckOtherKeys();
     }
     if (!findings_.problems.empty()) {
       return findings_.Refusal("cannot reshard '" + collection_.name + "' in place: ");
@@ -71,14 +72,6 @@ class Planner {
     if (!collection_.resharding.empty()) findings_.Problem("it is " + collection_.resharding);
     if (collection_.custom_sharding && collection_.shard_keys.empty()) {
       findings_.Problem("it has custom sharding and no shard keys");
-    }
-    if (collection_.shard_keys.size() > 1 && !request_.fenced) {
-      findings_.Problem(
-          "it has several shard keys, and this server loses new points that are written under the "
-          "other keys while a resharding of one ends",
-          "keep writers away with `freeze` and `thaw` in the cluster's configuration, or use "
-          "--method "
-          "copy");
     }
   }
 
@@ -183,6 +176,19 @@ class Planner {
         findings_.Problem(std::move(text));
       }
     }
+  }
+
+  /// One shard less loses nothing (transcript 6).
+  void CheckOtherKeys() {
+    const bool grows = std::ranges::any_of(plan_.rounds, [](const ReshardRound& round) {
+      return round.direction == ReshardDirection::kUp;
+    });
+    if (!grows || collection_.shard_keys.size() < 2 || request_.fenced) return;
+    findings_.Problem(
+        "it has several shard keys, and while one of them gets another shard this server loses new "
+        "points that are written under the others",
+        "keep writers away with `freeze` and `thaw` in the cluster's configuration, or use "
+        "--method copy");
   }
 
   const Topology& topology_;

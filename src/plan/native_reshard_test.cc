@@ -126,7 +126,12 @@ TEST(NativeReshardPlanTest, SeveralKeysNeedAFence) {
   docs.shards[0].key = ShardKey("a");
   docs.shards[1].key = ShardKey("b");
   docs.shard_keys = {ShardKey("a"), ShardKey("b")};
-  EXPECT_THAT(Refusal(topology, To(2)), HasSubstr("loses new points"));
+  EXPECT_THAT(Refusal(topology, To(2)), HasSubstr("loses new"));
+  docs.shards.push_back(docs.shards[1]);
+  docs.shards.back().id = ShardId(2);
+  EXPECT_THAT(Refusal(topology, To(2)), HasSubstr("loses new"));
+  EXPECT_TRUE(PlanNativeReshard(topology, To(1)).ok());
+  docs.shards.pop_back();
   NativeReshardRequest request = To(2);
   request.fenced = true;
   const auto plan = PlanNativeReshard(topology, request);

@@ -4,14 +4,14 @@ and a peer that is lost. On the sandbox and on a real server."""
 from __future__ import annotations
 
 import signal
-import threading
 import time
 
 import golden
 import pytest
 import shapes
 import small
-from holdfast_sandbox.demo_client import Client, RestError, quote, wait_for
+from holdfast_sandbox.demo_client import Client, wait_for
+from reshard_tools import Writer, alias, all_active, behind, names, shards_of
 
 COPY = ("--method", "copy")
 LOST = 2
@@ -35,82 +35,6 @@ def docs(client):
     yield small.NAME
     for name in names(client):
         small.drop(client, name)
-
-
-def alias(client, name, collection):
-    action = {"create_alias": {"collection_name": collection, "alias_name": name}}
-    client.call("POST", "/collections/aliases?timeout=60", {"actions": [action]})
-
-
-def names(client):
-    return sorted(item["name"] for item in client.call("GET", "/collections")["collections"])
-
-
-def behind(client, name):
-    """The collection that an alias reads."""
-    for item in client.call("GET", "/aliases")["aliases"]:
-        if item["alias_name"] == name:
-            return item["collection_name"]
-    return None
-
-
-def shards_of(client, name):
-    view = client.call("GET", f"/collections/{quote(name)}/cluster")
-    return len({s["shard_id"] for s in view["local_shards"] + view["remote_shards"]})
-
-
-def notes(answer):
-    return [e["message"] for e in answer.events if e["event"] in ("note", "warning")]
-
-
-class Writer:
-    """One thread that upserts, changes and deletes through the alias, and knows what it was told.
-
-    `frozen`, a file, keeps it still while it is there.
-    """
-
-    def __init__(self, client, frozen=None):
-        self.want = golden.points(client, "live")
-        self.frozen = frozen
-        self.pause = 0.02
-        self.writes = 0
-        self.errors = []
-        self._client = Client(client.urls)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(60)
-
-    def _run(self):
-        number = 0
-        while not self._stop.wait(self.pause):
-            if self.frozen is not None and self.frozen.exists():
-                continue
-            number += 1
-            try:
-                self._write(number)
-            except (RestError, OSError) as error:
-                self.errors.append(str(error))
-                return
-            self.writes += 1
-
-    def _write(self, number):
-        new, old, gone = 10_000 + number, number % small.POINTS, (number * 7) % small.POINTS
-        vector = [float(number % 5 + i % 3) for i in range(32)]
-        points = [{"id": i, "vector": vector, "payload": {"w": number}} for i in {new, old}]
-        path = "/collections/live/points"
-        self._client.call("PUT", f"{path}?wait=true", {"points": points})
-        for point in points:
-            self.want[point["id"]] = (point["payload"], vector)
-        if number % 3 == 0:
-            self._client.call("POST", f"{path}/delete?wait=true", {"points": [gone]})
-            self.want.pop(gone, None)
 
 
 @pytest.mark.parametrize("number", [5, 1])
@@ -303,11 +227,3 @@ def test_a_peer_that_is_lost_on_the_way(servers, program, client, docs):
     assert target != docs, rest
     wait_for("all replicas", lambda: all_active(client), 120, 0.5)
     assert golden.points(client, target) == wanted == golden.points(client, docs)
-
-
-def all_active(client):
-    for name in names(client):
-        view = client.call("GET", f"/collections/{quote(name)}/cluster")
-        if {s["state"] for s in view["local_shards"] + view["remote_shards"]} != {"Active"}:
-            return False
-    return True

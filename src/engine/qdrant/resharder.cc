@@ -1,5 +1,6 @@
 #include "engine/qdrant/resharder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/qdrant/documents.h"
@@ -125,6 +126,18 @@ Status QdrantResharder::StartResharding(const CallContext& call, const std::stri
 
 Status QdrantResharder::MigratePoints(const CallContext& call, const ReplicaRef& from,
                                       const ReplicaRef& to) {
+  const std::string doing = "migrate points from " + Describe(from) + " to " + Describe(to);
+  // One that names a shard which is not there ends consensus on every peer, for good (transcript
+  // 6).
+  HF_TRY(const Url url, directory_.LeaderUrl(call));
+  HF_TRY(const Json view, api_.Get(call, CollectionUrl(url, from.collection) / "cluster"));
+  HF_TRY(const PeerCollectionView there, ReadPeerCollectionView(view));
+  for (const ShardId shard : {from.shard, to.shard}) {
+    if (std::ranges::find(there.view.shards, shard, &ShardView::id) == there.view.shards.end()) {
+      return Error(ErrorCode::kFailedPrecondition,
+                   doing + ": there is no shard " + std::to_string(shard.value()));
+    }
+  }
   return Change(call, from.collection,
                 Json{{"replicate_shard",
                       {{"shard_id", from.shard.value()},
@@ -132,7 +145,7 @@ Status QdrantResharder::MigratePoints(const CallContext& call, const ReplicaRef&
                        {"from_peer_id", from.peer.value()},
                        {"to_peer_id", to.peer.value()},
                        {"method", "resharding_stream_records"}}}},
-                "migrate points from " + Describe(from) + " to " + Describe(to));
+                doing);
 }
 
 Status QdrantResharder::FinishMigration(const CallContext& call, const ReplicaRef& replica) {

@@ -26,6 +26,17 @@ bool HasActive(const Shard& shard, PeerId peer) {
          shard.replicas.end();
 }
 
+/// Version 4 (RFC 9562).
+std::string NewUuid(Random& random) {
+  const unsigned long long high = random.Next();
+  const unsigned long long low = random.Next();
+  std::array<char, 40> text{};
+  std::snprintf(text.data(), text.size(), "%08llx-%04llx-4%03llx-%04llx-%012llx", high >> 32U,
+                high >> 16U & 0xFFFFU, high & 0xFFFU, (low >> 48U & 0x3FFFU) | 0x8000U,
+                low & 0xFFFF'FFFF'FFFFU);
+  return text.data();
+}
+
 /// The server can no longer be made to do it, or somebody must look: not worth another try.
 bool IsServerGivingUp(const Error& error) { return error.code() == ErrorCode::kAborted; }
 
@@ -99,45 +110,39 @@ Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
 
 Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
                                std::size_t number) {
-  const auto done = context.Step("native/round/" + std::to_string(number),
-                                 [&](const CallContext& call) -> Result<std::string> {
-                                   for (int tries = 1;; ++tries) {
-                                     Try now{.round = round,
-                                             .prefix = "native/round/" + std::to_string(number) +
-                                                       "/try/" + std::to_string(tries) + "/",
-                                             .uuid = {},
-                                             .shard = {}};
-                                     const Status ended = RunTry(context, now);
-                                     if (ended.ok()) return std::string("{}");
-                                     const bool again = IsServerGivingUp(ended.error()) &&
-                                                        tries < options_.tries_per_round &&
-                                                        parts_.clock.Check(call).ok();
-                                     if (!again) return ended.error();
-                                     context.Warn("resharding '" + plan_.collection +
-                                                  "' begins anew: " + ended.error().message());
-                                   }
-                                 });
+  const std::string key = "native/round/" + std::to_string(number);
+  const auto run = [&](const CallContext& call) -> Result<std::string> {
+    for (int tries = 1;; ++tries) {
+      Try now{.round = round,
+              .prefix = key + "/try/" + std::to_string(tries) + "/",
+              .uuid = {},
+              .shard = {}};
+      past_return_ = false;
+      const Status ended = RunTry(context, now);
+      if (ended.ok()) return std::string("{}");
+      const bool again = IsServerGivingUp(ended.error()) && tries < options_.tries_per_round &&
+                         parts_.clock.Check(call).ok();
+      // Somebody must bring it to its end, and only this job knows how.
+      if (!again && past_return_) context.LeaveInterrupted();
+      if (!again) return ended.error();
+      context.Warn("resharding '" + plan_.collection + "' begins anew: " + ended.error().message());
+    }
+  };
+  const auto done = context.Step(key, run);
   return done.ok() ? Status() : Status(done.error());
 }
 
 Status NativeReshard::RunTry(StepContext& context, Try& now) {
   // Known before it is used: after a crash the resharding that runs is known to be ours.
-  HF_TRY(const std::string uuid,
+  HF_TRY(const std::string named,
          context.Step(now.prefix + "uuid", [&](const CallContext&) -> Result<std::string> {
-           const unsigned long long high = parts_.random.Next();
-           const unsigned long long low = parts_.random.Next();
-           // Version 4 (RFC 9562).
-           std::array<char, 40> text{};
-           std::snprintf(text.data(), text.size(), "%08llx-%04llx-4%03llx-%04llx-%012llx",
-                         high >> 32U, high >> 16U & 0xFFFFU, high & 0xFFFU,
-                         (low >> 48U & 0x3FFFU) | 0x8000U, low & 0xFFFF'FFFF'FFFFU);
-           return json::Dump(text.data());
+           return json::Dump(NewUuid(parts_.random));
          }));
-  HF_TRY(const json::Json recorded, json::Parse(uuid, "a recorded resharding"));
-  if (!recorded.is_string()) {
-    return Error(ErrorCode::kDataLoss, "the job's record of the resharding is damaged");
+  HF_TRY(const json::Json uuid, json::Parse(named, "a recorded UUID"));
+  if (!uuid.is_string()) {
+    return Error(ErrorCode::kDataLoss, "the job's record of the UUID is damaged");
   }
-  now.uuid = recorded.get<std::string>();
+  now.uuid = uuid.get<std::string>();
   // Another run of the job had ended it, and came no further.
   HF_TRY(const auto running, Again(context.call(), [&] {
            return parts_.engine.ReadResharding(context.call(), plan_.collection);
@@ -273,8 +278,9 @@ Status NativeReshard::Migrate(const CallContext& call, const Try& now, const Rep
              transfer.from == from.peer && transfer.to == to.peer;
     });
   };
-  HF_RETURN_IF_ERROR(CheckOwn(call, now));
   HF_TRY(Collection there, Read(call));
+  // Immediately before: to a shard that an abort has removed it would end the cluster's consensus.
+  HF_RETURN_IF_ERROR(CheckOwn(call, now));
   if (!runs(there)) HF_RETURN_IF_ERROR(parts_.engine.MigratePoints(call, from, to));
   do {
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
@@ -326,21 +332,12 @@ Status NativeReshard::Complete(StepContext& context, const Try& now) {
 }
 
 Status NativeReshard::SwitchOver(const CallContext& call, const Try& now) {
+  past_return_ = true;
   const Status read = TakeOwnStep(call, now, ReshardStep::kCommitRead);
   if (!read.ok()) return read;
   const auto rest = [&]() -> Status {
-    HF_TRY(const Collection there, Read(call));
-    for (const Shard& shard : there.shards) {
-      if (now.round.direction == ReshardDirection::kDown || shard.key != now.round.key ||
-          shard.id == now.shard) {
-        continue;
-      }
-      for (const Replica& replica : shard.replicas) {
-        HF_RETURN_IF_ERROR(Again(call, [&] {
-          return Retryable(parts_.engine.CleanReplica(
-              call, {.peer = replica.peer, .collection = plan_.collection, .shard = shard.id}));
-        }));
-      }
+    if (now.round.direction == ReshardDirection::kUp) {
+      HF_RETURN_IF_ERROR(CleanAll(call, now));
     }
     HF_RETURN_IF_ERROR(TakeOwnStep(call, now, ReshardStep::kCommitWrite));
     return TakeOwnStep(call, now, ReshardStep::kFinish);
@@ -352,6 +349,22 @@ Status NativeReshard::SwitchOver(const CallContext& call, const Try& now) {
              "' is past the point where it can be taken back and not at its end "
              "(readers may see moved points twice)")
       .WithHint("run `holdfast reshard --resume JOB`: it brings it to its end");
+}
+
+/// Removes what belongs elsewhere: from the shards that a new one has taken points from, and after
+/// an aborted round what the shard that stays had given to the others (transcript 6).
+Status NativeReshard::CleanAll(const CallContext& call, const Try& now) {
+  HF_TRY(const Collection there, Read(call));
+  for (const Shard& shard : there.shards) {
+    if (shard.key != now.round.key || shard.id == now.shard) continue;
+    for (const Replica& replica : shard.replicas) {
+      HF_RETURN_IF_ERROR(Again(call, [&] {
+        return Retryable(parts_.engine.CleanReplica(
+            call, {.peer = replica.peer, .collection = plan_.collection, .shard = shard.id}));
+      }));
+    }
+  }
+  return {};
 }
 
 /// The steps say nothing of whose resharding they end: it is looked at before each.
@@ -400,7 +413,8 @@ Error NativeReshard::TakeBack(const Try& now, Error error) {
   const Status aborted = Again(call, [&]() -> Status {
     HF_TRY(const auto running, parts_.engine.ReadResharding(call, plan_.collection));
     if (!running || running->uuid != now.uuid) return {};
-    return parts_.engine.TakeStep(call, plan_.collection, ReshardStep::kAbort);
+    HF_RETURN_IF_ERROR(parts_.engine.TakeStep(call, plan_.collection, ReshardStep::kAbort));
+    return now.round.direction == ReshardDirection::kDown ? CleanAll(call, now) : Status();
   });
   if (aborted.ok()) return error;
   return std::move(error).While("resharding '" + plan_.collection + "' could not be taken back (" +

@@ -99,6 +99,7 @@ class NativeReshard {
   Status Replicate(const CallContext& call, const Try& now, PeerId to);
   Status Complete(StepContext& context, const Try& now);
   Status SwitchOver(const CallContext& call, const Try& now);
+  Status CleanAll(const CallContext& call, const Try& now);
   Status TakeOwnStep(const CallContext& call, const Try& now, ReshardStep step);
   Result<Before> Look(const CallContext& call, const Try& now);
   Status Verify(const CallContext& call, const Try& now, const std::optional<Before>& before);
@@ -111,6 +112,8 @@ class NativeReshard {
   NativeReshardOptions options_;
   NativeReshardPlan plan_;
   NativeReshardOutcome outcome_;
+  /// Readers may have been switched in the try that runs.
+  bool past_return_ = false;
 };
 
 }  // namespace holdfast

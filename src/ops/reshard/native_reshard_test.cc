@@ -369,6 +369,8 @@ TEST(NativeReshardTest, APeerThatDiesIsToldAndNothingIsLeftHalf) {
     world.engine.StartPeer(victim);
     if (!done.ok()) {
       // What was past the point of no return goes on when the peer is back.
+      const auto left = world.engine.ReadResharding({}, "docs");
+      EXPECT_TRUE(left.ok() && (!left->has_value() || journal.left_interrupted));
       const auto again = world.Run(3, journal);
       if (!again.ok()) {
         SCOPED_TRACE(done.error().ToString() + ", then " + again.error().ToString());

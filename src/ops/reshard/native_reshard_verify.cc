@@ -40,8 +40,7 @@ Result<NativeReshard::Before> NativeReshard::Look(const CallContext& call, const
     if (shard.key != now.round.key) continue;
     const ReplicaRef from{
         .peer = shard.replicas.front().peer, .collection = there.name, .shard = shard.id};
-    // By the ring that is led to (transcript 6): each point is counted in one shard, the shard that
-    // goes has none.
+    // By one ring, the larger one on the real server (transcript 6): each point is counted once.
     HF_TRY(const PointCounts counts,
            Again(call, [&] { return parts_.engine.CountPoints(call, from); }));
     before.points += counts.in_ring;
