@@ -13,6 +13,9 @@ namespace holdfast {
 namespace {
 
 constexpr Duration kPoll = std::chrono::milliseconds(200);
+/// How often the peers are looked at while points are on their way, and how long one may be silent.
+constexpr Duration kPeersPoll = std::chrono::seconds(5);
+constexpr Duration kPeerPatience = std::chrono::seconds(20);
 /// A round that readers have been switched to is brought to its end for so long.
 constexpr Duration kCompletePatience = std::chrono::minutes(30);
 
@@ -156,6 +159,7 @@ Status NativeReshard::RunTry(StepContext& context, Try& now) {
     const bool up = now.round.direction == ReshardDirection::kUp;
     ready = up ? MigrateUp(context, now) : MigrateDown(context, now);
   }
+  if (ready.ok()) ready = CheckPeers(context.call());
   if (!ready.ok()) return TakeBack(now, ready.error());
   return Complete(context, now);
 }
@@ -282,11 +286,40 @@ Status NativeReshard::Migrate(const CallContext& call, const Try& now, const Rep
   // Immediately before: to a shard that an abort has removed it would end the cluster's consensus.
   HF_RETURN_IF_ERROR(CheckOwn(call, now));
   if (!runs(there)) HF_RETURN_IF_ERROR(parts_.engine.MigratePoints(call, from, to));
+  MonotonicTime look = parts_.clock.Monotonic() + kPeersPoll;
   do {
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
     HF_TRY(there, Read(call));
+    if (parts_.clock.Monotonic() < look) continue;
+    // A transfer from a peer that has died stays listed for ever.
+    HF_RETURN_IF_ERROR(CheckPeers(call));
+    look = parts_.clock.Monotonic() + kPeersPoll;
   } while (runs(there));
   return CheckOwn(call, now);
+}
+
+/// Without every peer of the collection a round could be begun and not be ended.
+Status NativeReshard::CheckPeers(const CallContext& call) {
+  const MonotonicTime until = parts_.clock.Monotonic() + kPeerPatience;
+  for (;;) {
+    HF_TRY(const Topology cluster, Again(call, [&] { return parts_.engine.ReadTopology(call); }));
+    const Collection* const there = cluster.FindCollection(plan_.collection);
+    std::string silent;
+    for (const Shard& shard : there == nullptr ? std::vector<Shard>() : there->shards) {
+      for (const Replica& replica : shard.replicas) {
+        const Peer* const peer = cluster.FindPeer(replica.peer);
+        if (peer == nullptr || !peer->answers) silent = std::to_string(replica.peer.value());
+      }
+    }
+    if (silent.empty()) return {};
+    if (parts_.clock.Monotonic() >= until) {
+      return Error(ErrorCode::kFailedPrecondition,
+                   "peer " + silent + ", which has a part of '" + plan_.collection +
+                       "', does not answer any more",
+                   "start it, wait until its replicas are Active, and run the command again");
+    }
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
+  }
 }
 
 Status NativeReshard::Complete(StepContext& context, const Try& now) {
