@@ -1,5 +1,5 @@
 """Another number of shards in place, driven through a cluster that allows it: every point by id,
-payload and vector, under writers, kills and a peer that is lost. On the sandbox and a real server.
+payload and vector, under writers, kills and lost peers. On the sandbox and on a real server."""
 
 from __future__ import annotations
 
