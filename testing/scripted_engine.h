@@ -116,8 +116,8 @@ class ScriptedEngine final : public Engine {
   void ShowTransfer(const std::string& collection, const ShardTransfer& transfer);
   void FinishTransfers(const std::string& collection);
   /// The next `times` transfers that are started fail half way, as the server's do after its own
-  /// three tries.
-  void FailTransfers(int times);
+  /// three tries; with `collection` of that one alone.
+  void FailTransfers(int times, const std::string& collection = {});
   /// Transfers under way, and the most there ever were at once: to one peer, and in total.
   std::uint32_t transfers_max(std::optional<PeerId> to = {}) const;
   /// The least number of Active replicas on living peers that the shard has had since it was made,

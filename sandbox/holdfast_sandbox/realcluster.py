@@ -124,6 +124,18 @@ class RealCluster:
         return cluster
 
     @staticmethod
+    def reserve(
+        folder: Path,
+        binary: Path,
+        count: int,
+        layout: str = "ports",
+        environment: Mapping[str, str] | None = None,
+    ) -> "RealCluster":
+        """A cluster that grows: `start(0)` makes it, every other node joins when it is started."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return RealCluster(folder, binary.resolve(), layout, _place(count, layout, 0), environment)
+
+    @staticmethod
     def open(folder: Path, environment: Mapping[str, str] | None = None) -> "RealCluster":
         """Finds a cluster that was started before."""
         try:

@@ -103,9 +103,10 @@ void ScriptedEngine::World::CountActive() {
   }
 }
 
-void ScriptedEngine::FailTransfers(int times) {
+void ScriptedEngine::FailTransfers(int times, const std::string& collection) {
   const std::scoped_lock lock(world_->mutex);
   world_->failing_transfers = times;
+  world_->failing_collection = collection;
 }
 
 std::uint32_t ScriptedEngine::transfers_max(std::optional<PeerId> to) const {
@@ -155,14 +156,17 @@ Status ScriptedEngine::StartTransfer(const CallContext& call, const TransferRef&
     }
     world_->MakeReplica(*collection, transfer.shard, transfer.to, ReplicaState::kPartial);
     const MonotonicTime now = world_->clock.Monotonic();
+    const bool fails =
+        world_->failing_transfers > 0 &&
+        (world_->failing_collection.empty() || world_->failing_collection == transfer.collection);
+    if (fails) --world_->failing_transfers;
     collection->moving.push_back({.shard = transfer.shard,
                                   .from = transfer.from,
                                   .to = transfer.to,
                                   .kind = kind,
                                   .begun = now,
                                   .ends = now + world_->options.transfer_time,
-                                  .fails = world_->failing_transfers > 0});
-    if (world_->failing_transfers > 0) --world_->failing_transfers;
+                                  .fails = fails});
     std::uint32_t all = 0;
     std::map<PeerId, std::uint32_t> receiving;
     for (const auto& [name, other] : world_->collections) {

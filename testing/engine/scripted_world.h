@@ -134,6 +134,7 @@ struct ScriptedEngine::World {
   std::uint32_t streams = 0;
   std::uint32_t streams_max = 0;
   int failing_transfers = 0;
+  std::string failing_collection;
   std::uint32_t transfers_max = 0;
 
   // --- calls ---
