@@ -13,6 +13,8 @@ namespace {
 
 /// Between two looks at the operation numbers of a collection that is to be replaced.
 constexpr Duration kQuietWatch = std::chrono::seconds(2);
+/// Of CreateCollection.
+constexpr std::uint32_t kRecordedFactor = 0;
 
 }  // namespace
 
@@ -76,14 +78,19 @@ Status RestoreOp::Create(StepContext& context, const CallContext& call, const Co
   return {};
 }
 
-/// Afterwards made_ says whether what has the name is ours to drop.
+/// With the replication factor of the group also where fewer replicas are planned: the server makes
+/// as many as there are peers and asks writers for no more, and the wanted number stays in the
+/// collection for `holdfast rebalance` to reach. Afterwards made_ says whether what has the name is
+/// ours to drop.
 Status RestoreOp::CreateEmpty(const CallContext& call, const CollectionPlan& plan,
                               const CollectionRecord& record) {
   Result<Collection> as = record.collection;
   if (plan.copy_shards != 0) as = parts_.engine.Resharded(record.collection, plan.copy_shards);
   if (!as.ok()) return as.error();
   const Status created =
-      parts_.engine.CreateCollection(call, plan.target, *as, plan.replication_factor);
+      parts_.engine.CreateCollection(call, plan.target, *as,
+                                     plan.copy_shards != 0 ? plan.replication_factor
+                                                           : kRecordedFactor);
   if (created.ok()) made_.insert(plan.target);
   if (created.ok() || created.error().code() == ErrorCode::kAlreadyExists) return created;
   // It may have been made all the same. Also after Ctrl-C this must be known.

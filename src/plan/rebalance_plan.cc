@@ -5,12 +5,15 @@
 #include <utility>
 
 #include "base/size.h"
+#include "plan/level_peers.h"
 #include "plan/plan_findings.h"
 
 namespace holdfast {
 namespace {
 
 constexpr const char* kRefusal = "cannot rebalance: ";
+/// Placements of one plan; the second one nearly always changes nothing.
+constexpr int kRoundsMax = 8;
 
 bool Contains(const std::vector<PeerId>& peers, PeerId peer) {
   return std::ranges::find(peers, peer) != peers.end();
@@ -27,15 +30,11 @@ class Rebalancer {
     for (const Collection* collection : collections_) CheckAtRest(*collection);
     HF_RETURN_IF_ERROR(CheckWanted());
     if (!findings_.problems.empty()) return findings_.Refusal(kRefusal);
-    Placer placer(usable_, request_.receives_at_once);
-    std::vector<std::size_t> numbers;
-    for (const Collection* collection : collections_) {
-      numbers.push_back(placer.Add(Demands(*collection), false));
-    }
+    const std::vector<RoomLack> lacks = Place();
     for (std::size_t i = 0; i < collections_.size(); ++i) {
-      AddSteps(*collections_[i], placer.PlacementsOf(numbers[i]));
+      AddSteps(*collections_[i], placed_[i].shards);
     }
-    for (const RoomLack& lack : placer.Lacks()) {
+    for (const RoomLack& lack : lacks) {
       std::string text = FormatPeer(lack.peer) + " would need " + FormatSize(lack.needed) +
                          " of disk and has " + FormatSize(lack.free);
       if (lack.estimated) {
@@ -50,6 +49,33 @@ class Rebalancer {
   }
 
  private:
+  /// Where every shard is to be, and what has no room. Placed again as if it were there already,
+  /// until that changes nothing: a rebalance that is done shall find nothing to do.
+  std::vector<RoomLack> Place() {
+    for (int round = 0;; ++round) {
+      Placer placer(usable_, request_.receives_at_once);
+      std::vector<std::size_t> numbers;
+      for (std::size_t i = 0; i < collections_.size(); ++i) {
+        numbers.push_back(placer.Add(Demands(i), false));
+      }
+      std::vector<LevelledCollection> placed;
+      for (std::size_t i = 0; i < collections_.size(); ++i) {
+        placed.push_back({.shard_bytes = ReplicaBytes(*collections_[i]),
+                          .shards = placer.PlacementsOf(numbers[i])});
+      }
+      std::vector<RoomLack> lacks = placer.Lacks();
+      const bool even = request_.wanted.empty() && lacks.empty();
+      if (even) LevelPeers(usable_, request_.receives_at_once, placed);
+      const bool same = std::ranges::equal(
+          placed, placed_, [](const LevelledCollection& a, const LevelledCollection& b) {
+            return std::ranges::equal(a.shards, b.shards, {}, &ShardPlacement::peers,
+                                      &ShardPlacement::peers);
+          });
+      placed_ = std::move(placed);
+      if (same || !even || round == kRoundsMax) return lacks;
+    }
+  }
+
   Status FindCollections() {
     for (const std::string& name : request_.collections) {
       if (topology_.FindCollection(name) == nullptr) {
@@ -78,12 +104,19 @@ class Rebalancer {
       }
     }
     for (const Peer& peer : topology_.peers) {
+      const bool given_up = Contains(request_.without, peer.id);
       if (!peer.answers) {
-        if (!Contains(request_.without, peer.id)) {
-          findings_.Problem(FormatPeer(peer.id) + " does not answer (" + peer.trouble + ")",
-                            "wait for it, or give it up with --without PEER");
+        const std::string silent = FormatPeer(peer.id) + " does not answer (" + peer.trouble + ")";
+        if (!given_up && request_.leave_silent) {
+          plan_.left.push_back(silent + ": what it holds is as it was, and it gets nothing");
+        } else if (!given_up) {
+          findings_.Problem(silent, "wait for it, or give it up with --without PEER");
         }
         continue;
+      }
+      if (given_up) {
+        findings_.warnings.push_back(FormatPeer(peer.id) +
+                                     " answers, so it is used although --without names it");
       }
       const PeerLimits limits = LimitsOf(request_.limits, peer.id);
       if (limits.draining) continue;
@@ -100,6 +133,11 @@ class Rebalancer {
     return std::ranges::find(usable_, peer, &PeerRoom::peer) != usable_.end();
   }
 
+  /// Keeps what it holds although it does not answer.
+  bool StaysSilent(PeerId id) const {
+    return request_.leave_silent && !Answers(id) && !Contains(request_.without, id);
+  }
+
   bool Answers(PeerId id) const {
     const Peer* peer = topology_.FindPeer(id);
     return peer != nullptr && peer->answers;
@@ -108,31 +146,56 @@ class Rebalancer {
   void CheckAtRest(const Collection& collection) {
     const std::string name = "'" + collection.name + "'";
     if (!collection.transfers.empty()) {
-      findings_.Problem(name + " is being transferred", "wait until its transfers have ended");
+      findings_.PassingProblem(name + " is being transferred",
+                               "wait until its transfers have ended");
     }
     if (!collection.resharding.empty()) {
-      findings_.Problem(name + " is being resharded", "wait until that has ended");
+      findings_.PassingProblem(name + " is being resharded", "wait until that has ended");
     }
     for (const Shard& shard : collection.shards) {
       bool active = false;
+      bool recovers = false;
       for (const Replica& replica : shard.replicas) {
         if (!Answers(replica.peer)) continue;
         active = active || replica.state == ReplicaState::kActive;
         if (replica.state == ReplicaState::kActive) continue;
-        findings_.Problem("the replica of shard " + std::to_string(shard.id.value()) + " of " +
-                              name + " on " + FormatPeer(replica.peer) + " is " +
-                              std::string(ReplicaStateName(replica.state)),
-                          "wait until the servers have recovered it");
+        std::string text = "the replica of shard " + std::to_string(shard.id.value()) + " of " +
+                           name + " on " + FormatPeer(replica.peer) + " is " +
+                           std::string(ReplicaStateName(replica.state));
+        if (Recovers(replica.state)) {
+          recovers = true;
+          findings_.PassingProblem(std::move(text), "wait until the servers have recovered it");
+        } else {
+          findings_.Problem(std::move(text),
+                            "drop it or restore it with the server's own calls first");
+        }
       }
-      if (!active) {
-        findings_.Problem("shard " + std::to_string(shard.id.value()) + " of " + name +
-                              " has no active replica on a peer that answers",
-                          "restore it from a group");
+      // Until what is being made is Active it may well be the only one.
+      if (active || recovers) continue;
+      const std::string text = "shard " + std::to_string(shard.id.value()) + " of " + name +
+                               " has no active replica on a peer that answers";
+      if (std::ranges::any_of(shard.replicas,
+                              [&](const Replica& one) { return StaysSilent(one.peer); })) {
+        stuck_.insert({collection.name, shard.id});
+        plan_.left.push_back(text + ", and stays as it is");
+      } else {
+        findings_.Problem(text, "restore it from a group");
       }
     }
   }
 
+  /// Replica states that end by themselves (reference 3.8).
+  static bool Recovers(ReplicaState state) {
+    return state != ReplicaState::kManualRecovery && state != ReplicaState::kListener;
+  }
+
   Status CheckWanted() {
+    for (const PeerId peer : request_.without) {
+      if (topology_.FindPeer(peer) != nullptr) continue;
+      return Error(ErrorCode::kInvalidArgument,
+                   "--without names " + FormatPeer(peer) + ", which the cluster does not have",
+                   "`holdfast topology` lists the peers");
+    }
     for (const auto& [name, shards] : request_.wanted) {
       const Collection* collection = topology_.FindCollection(name);
       if (collection == nullptr) {
@@ -153,7 +216,10 @@ class Rebalancer {
                        "the wanted layout must give " + where + " different peers");
         }
         for (const PeerId peer : placement.peers) {
-          if (!Usable(peer)) {
+          if (StaysSilent(peer)) {
+            stuck_.insert({name, placement.shard});
+            plan_.left.push_back(where + " cannot be brought to " + FormatPeer(peer));
+          } else if (!Usable(peer)) {
             return Error(ErrorCode::kInvalidArgument, "the wanted layout gives " + where + " to " +
                                                           FormatPeer(peer) +
                                                           ", which cannot be used");
@@ -164,26 +230,36 @@ class Rebalancer {
     return {};
   }
 
-  std::vector<ShardDemand> Demands(const Collection& collection) {
+  std::vector<ShardDemand> Demands(std::size_t number) {
+    const Collection& collection = *collections_[number];
     std::vector<ShardDemand> demands;
     bool short_of_peers = false;
     for (const Shard& shard : collection.shards) {
+      if (stuck_.contains({collection.name, shard.id})) continue;
       ShardDemand demand{
           .shard = shard.id, .bytes = ReplicaBytes(collection), .had = {}, .replicas = 1};
       std::size_t wanted = 0;
+      std::size_t silent = 0;
       for (const Replica& replica : shard.replicas) {
-        if (Usable(replica.peer)) demand.had.push_back(replica.peer);
+        if (placed_.empty() && Usable(replica.peer)) demand.had.push_back(replica.peer);
         if (Answers(replica.peer)) ++wanted;
+        if (StaysSilent(replica.peer)) ++silent;
       }
-      wanted = std::max<std::size_t>({1, collection.replication_factor, wanted});
+      wanted = std::max<std::size_t>({1, collection.replication_factor, wanted + silent}) - silent;
+      wanted = std::max<std::size_t>(1, wanted);
       short_of_peers = short_of_peers || wanted > usable_.size();
       demand.replicas = static_cast<std::uint32_t>(std::min(wanted, usable_.size()));
+      if (!placed_.empty()) {
+        const auto& shards = placed_[number].shards;
+        demand.had = std::ranges::lower_bound(shards, shard.id, {}, &ShardPlacement::shard)->peers;
+      }
       demands.push_back(std::move(demand));
     }
-    if (short_of_peers) {
-      findings_.warnings.push_back("'" + collection.name +
-                                   "' gets fewer replicas than it should have: " + "only " +
-                                   std::to_string(usable_.size()) + " peers can be used");
+    if (short_of_peers && placed_.empty()) {
+      plan_.left.push_back("'" + collection.name + "' should have " +
+                           std::to_string(collection.replication_factor) +
+                           " replicas of each shard, and only " + std::to_string(usable_.size()) +
+                           " peers can be used");
     }
     return demands;
   }
@@ -191,9 +267,11 @@ class Rebalancer {
   void AddSteps(const Collection& collection, const std::vector<ShardPlacement>& even) {
     const auto wanted = request_.wanted.find(collection.name);
     for (const Shard& shard : collection.shards) {
+      if (stuck_.contains({collection.name, shard.id})) continue;
       if (wanted == request_.wanted.end()) {
         AddShard(collection, shard,
-                 std::ranges::find(even, shard.id, &ShardPlacement::shard)->peers, false);
+                 std::ranges::lower_bound(even, shard.id, {}, &ShardPlacement::shard)->peers,
+                 false);
         continue;
       }
       const auto asked = std::ranges::find(wanted->second, shard.id, &ShardPlacement::shard);
@@ -215,7 +293,8 @@ class Rebalancer {
     for (const Replica& replica : shard.replicas) {
       const bool answers = Answers(replica.peer);
       if (answers) sources.push_back(replica.peer);
-      if (!Contains(wanted, replica.peer)) (answers ? leaving : gone).push_back(replica.peer);
+      if (Contains(wanted, replica.peer) || StaysSilent(replica.peer)) continue;
+      (answers ? leaving : gone).push_back(replica.peer);
     }
     const auto add = [&](RebalanceAction action, PeerId from, PeerId to) {
       const std::uint64_t bytes = action == RebalanceAction::kDrop ? 0 : ReplicaBytes(collection);
@@ -248,6 +327,10 @@ class Rebalancer {
   RebalancePlan plan_;
   std::vector<const Collection*> collections_;
   std::vector<PeerRoom> usable_;
+  /// By collection.
+  std::vector<LevelledCollection> placed_;
+  /// Shards that are left as they are.
+  std::set<std::pair<std::string, ShardId>> stuck_;
   PlanFindings findings_;
 };
 

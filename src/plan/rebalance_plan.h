@@ -25,6 +25,9 @@ struct RebalanceRequest {
   std::map<PeerId, PeerLimits> limits;
   /// Peers that do not answer and are given up: what they held is made anew elsewhere.
   std::vector<PeerId> without;
+  /// Other peers that do not answer keep what they hold and get nothing, instead of refusing: for
+  /// going on with a rebalance that has begun.
+  bool leave_silent = false;
   /// Transfers a peer may be receiving at a time.
   std::uint32_t receives_at_once = 1;
 };
@@ -49,22 +52,28 @@ struct RebalanceStep {
 
 struct RebalancePlan {
   /// In an order in which no shard ever has fewer active replicas than it began with, or than it is
-  /// to have.
+  /// to have. Steps of different shards do not depend on each other.
   std::vector<RebalanceStep> steps;
   std::uint64_t bytes = 0;
+  /// What of the wanted layout cannot be had now, for people.
+  std::vector<std::string> left;
   std::vector<std::string> warnings;
 };
 
 /// The least transfers after which every shard has at least its collection's replication factor (as
-/// far as there are peers), nothing is on peers that are given up or draining, and no peer has more
-/// than its even share of a collection. Replicas above the replication factor are somebody's
-/// choice: they may move, and stay in number. kFailedPrecondition for a silent peer that is not
-/// given up, a shard without an active replica, a replica that is not active, what transfers or
-/// reshards now, and a peer known to have no room; kNotFound for a collection, kInvalidArgument for
-/// a wanted layout that names what is not there.
+/// far as there are peers), nothing is on peers that are given up or draining, no peer has more
+/// than its even share of a collection, and none holds over kLevelSlack of the mean of bytes where
+/// that can be helped. Replicas above the replication factor are somebody's choice: they may move,
+/// and stay in number. kBusy when all that stands against it passes by itself: transfers,
+/// resharding, replicas that the servers are recovering. kFailedPrecondition for a silent peer that
+/// is not given up, a shard without an active replica, and a peer known to have no room; kNotFound
+/// for a collection, kInvalidArgument for a wanted layout or a given-up peer that is not there.
 Result<RebalancePlan> PlanRebalance(const Topology& topology, const RebalanceRequest& request);
 
-/// For `--dry-run --json` and the job's journal; and back. A plan file for `--to` is the JSON of
+/// A peer that holds more than this share of the peers' mean is relieved by moving whole shards.
+inline constexpr double kLevelSlack = 1.1;
+
+/// For `--dry-run --json`; and back. A plan file for `--to` is the JSON of
 /// {"collections": {NAME: [{"shard": 0, "peers": [1, 2]}]}}.
 std::string RebalancePlanToJson(const RebalancePlan& plan);
 Result<RebalancePlan> RebalancePlanFromJson(std::string_view json);

@@ -1,4 +1,4 @@
-// A rebalance plan as JSON, for `--dry-run --json` and the job's journal, and back; and plan files.
+// A rebalance plan as JSON, for `--dry-run --json`, and back; and plan files.
 
 #include <utility>
 
@@ -52,8 +52,10 @@ std::string RebalancePlanToJson(const RebalancePlan& plan) {
                      {"to", step.to.value()},
                      {"bytes", step.bytes}});
   }
-  return json::Dump(
-      {{"steps", std::move(steps)}, {"bytes", plan.bytes}, {"warnings", plan.warnings}});
+  return json::Dump({{"steps", std::move(steps)},
+                     {"bytes", plan.bytes},
+                     {"left", plan.left},
+                     {"warnings", plan.warnings}});
 }
 
 Result<RebalancePlan> RebalancePlanFromJson(std::string_view text) {
@@ -73,10 +75,15 @@ Result<RebalancePlan> RebalancePlanFromJson(std::string_view text) {
     HF_RETURN_IF_ERROR(step.status());
     HF_TRY(plan.steps.back().action, ActionFrom(action));
   }
-  for (const Json& item : in.Array("warnings")) {
-    if (!item.is_string()) return Error(ErrorCode::kDataLoss, "a warning is not a text");
-    plan.warnings.push_back(item.get<std::string>());
-  }
+  const auto texts = [&](const char* name, std::vector<std::string>& into) -> Status {
+    for (const Json& item : in.Array(name)) {
+      if (!item.is_string()) return Error(ErrorCode::kDataLoss, "a warning is not a text");
+      into.push_back(item.get<std::string>());
+    }
+    return {};
+  };
+  HF_RETURN_IF_ERROR(texts("left", plan.left));
+  HF_RETURN_IF_ERROR(texts("warnings", plan.warnings));
   HF_RETURN_IF_ERROR(in.status());
   return plan;
 }

@@ -143,14 +143,100 @@ TEST(RebalancePlan, ASilentPeerIsWaitedForUnlessItIsGivenUp) {
                                                  "replicate 1: 2>1", "drop 1: 3>3"));
 }
 
+TEST(RebalancePlan, OnTheWayASilentPeerKeepsWhatItHolds) {
+  Topology topology = Cluster(3);
+  Hold(topology, "docs", {{1}, {1}, {1}, {1}, {3}}, 1);
+  Hold(topology, "twice", {{1, 3}, {1, 2}}, 2);
+  topology.peers[2].answers = false;
+  RebalanceRequest request;
+  request.leave_silent = true;
+  const auto plan = PlanRebalance(topology, request);
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_THAT(Texts(*plan), testing::ElementsAre("move 2: 1>2", "move 3: 1>2"));
+  EXPECT_THAT(plan->left,
+              testing::ElementsAre(HasSubstr("peer 3"), HasSubstr("shard 4 of 'docs'")));
+
+  request.wanted = *WantedLayoutFromJson(
+      R"({"collections":{"docs":[{"shard":0,"peers":[3]},{"shard":1,"peers":[2]}]}})");
+  const auto exactly = PlanRebalance(topology, request);
+  ASSERT_TRUE(exactly.ok()) << exactly.error().ToString();
+  EXPECT_THAT(Texts(*exactly), testing::ElementsAre("move 1: 1>2"));
+}
+
+TEST(RebalancePlan, OnlyWhoIsThereAndSilentCanBeGivenUp) {
+  Topology topology = Cluster(2);
+  Hold(topology, "docs", {{1}, {2}});
+  RebalanceRequest request;
+  request.without = {PeerId(2)};
+  const auto plan = PlanRebalance(topology, request);
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_THAT(plan->steps, IsEmpty());
+  EXPECT_THAT(plan->warnings, testing::ElementsAre(HasSubstr("peer 2 answers")));
+  request.without = {PeerId(9)};
+  EXPECT_EQ(PlanRebalance(topology, request).error().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST(RebalancePlan, FewerPeersThanReplicasIsLessThanWhatIsWanted) {
+  Topology topology = Cluster(2);
+  Hold(topology, "docs", {{1}}, 3);
+  const auto plan = PlanRebalance(topology, {});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_THAT(Texts(*plan), testing::ElementsAre("replicate 0: 1>2"));
+  EXPECT_THAT(plan->left, testing::ElementsAre(HasSubstr("3 replicas")));
+}
+
+TEST(RebalancePlan, CollectionsOfOneShardSpreadToo) {
+  Topology topology = Cluster(3);
+  for (int i = 0; i < 9; ++i) Hold(topology, "c" + std::to_string(i), {{1}});
+  const auto plan = PlanRebalance(topology, {});
+  ASSERT_TRUE(plan.ok());
+  std::map<PeerId, int> gets;
+  for (const RebalanceStep& step : plan->steps) ++gets[step.to];
+  EXPECT_EQ(gets, (std::map<PeerId, int>{{PeerId(2), 3}, {PeerId(3), 3}}));
+}
+
+TEST(RebalancePlan, BytesAreEvenedOutWithFewMoves) {
+  Topology topology = Cluster(2);
+  Hold(topology, "large", {{1}}).bytes = 100'000'000;
+  for (int i = 0; i < 4; ++i) {
+    Hold(topology, "small" + std::to_string(i), {{1}}).bytes = 25'000'000;
+  }
+  Hold(topology, "tiny", {{2}}).bytes = 10;
+  const auto plan = PlanRebalance(topology, {});
+  ASSERT_TRUE(plan.ok());
+  ASSERT_THAT(plan->steps, SizeIs(1));
+  EXPECT_EQ(plan->steps[0].collection, "large");
+
+  // A zone rule that is kept stays kept: the only emptier peer is in the other replica's zone.
+  Topology zones = Cluster(3);
+  Hold(zones, "docs", {{1, 2}}, 2).bytes = 100'000'000;
+  Hold(zones, "more", {{1, 2}}, 2).bytes = 100'000'000;
+  RebalanceRequest request;
+  request.limits[PeerId(1)].zone = "a";
+  request.limits[PeerId(2)].zone = "b";
+  request.limits[PeerId(3)].zone = "b";
+  const auto kept = PlanRebalance(zones, request);
+  ASSERT_TRUE(kept.ok());
+  EXPECT_THAT(Texts(*kept), testing::ElementsAre("move 0: 2>3"));
+}
+
 TEST(RebalancePlan, WhatIsNotAtRestIsLeftAlone) {
   Topology topology = Cluster(2);
   Collection& docs = Hold(topology, "docs", {{1, 2}}, 2);
+  const auto code = [&] {
+    const auto plan = PlanRebalance(topology, {});
+    return plan.ok() ? std::string("planned") : std::string(ErrorCodeName(plan.error().code()));
+  };
   docs.shards[0].replicas[1].state = ReplicaState::kPartial;
-  EXPECT_FALSE(PlanRebalance(topology, {}).ok());
+  EXPECT_EQ(code(), "busy");
+  docs.shards[0].replicas[1].state = ReplicaState::kManualRecovery;
+  EXPECT_EQ(code(), "failed_precondition");
   docs.shards[0].replicas[1].state = ReplicaState::kActive;
   docs.resharding = "up";
-  EXPECT_FALSE(PlanRebalance(topology, {}).ok());
+  EXPECT_EQ(code(), "busy");
+  topology.peers[1].answers = false;
+  EXPECT_EQ(code(), "failed_precondition") << "what passes is not all that stands against it";
+  topology.peers[1].answers = true;
   docs.resharding.clear();
   docs.transfers.push_back({.shard = ShardId(0),
                             .to_shard = {},
@@ -158,7 +244,7 @@ TEST(RebalancePlan, WhatIsNotAtRestIsLeftAlone) {
                             .to = PeerId(2),
                             .method = "snapshot",
                             .comment = {}});
-  EXPECT_FALSE(PlanRebalance(topology, {}).ok());
+  EXPECT_EQ(code(), "busy");
   RebalanceRequest other;
   other.collections = {"nope"};
   EXPECT_EQ(PlanRebalance(topology, other).error().code(), ErrorCode::kNotFound);
@@ -260,6 +346,78 @@ TEST(RebalancePlanProperty, TheStepsLeadToAnEvenLayoutWithoutLosingAReplica) {
     const auto read = RebalancePlanFromJson(RebalancePlanToJson(*plan));
     ASSERT_TRUE(read.ok());
     ASSERT_EQ(Texts(*read), Texts(*plan));
+  }
+}
+
+TEST(RebalancePlanProperty, ManyCollectionsBecomeEvenAndStaySo) {
+  for (std::uint32_t seed = 0; seed < 500; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+    const std::uint32_t peers = 2 + below(6);
+    Topology topology = Cluster(peers);
+    RebalanceRequest request;
+    for (const Peer& peer : topology.peers) {
+      if (seed % 3 == 0)
+        request.limits[peer.id].zone = std::string(1, static_cast<char>('a' + below(3)));
+    }
+    const std::uint32_t crowded = 1 + below(peers);
+    for (std::uint32_t c = 0; c < 1 + below(12); ++c) {
+      Layout layout;
+      const std::uint32_t replicas = 1 + below(2);
+      for (std::uint32_t s = 0; s < 1 + below(4); ++s) {
+        std::set<std::uint64_t> on;
+        while (on.size() < replicas) on.insert(1 + below(on.empty() ? crowded : peers));
+        layout.emplace_back(on.begin(), on.end());
+      }
+      Hold(topology, "c" + std::to_string(c), layout, replicas).bytes =
+          std::uint64_t{below(100)} * below(3) * 1'000'000;
+    }
+    const auto plan = PlanRebalance(topology, request);
+    ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+    Topology later = topology;
+    for (Collection& collection : later.collections) {
+      const auto after = Carried(collection, *plan, {});
+      for (Shard& shard : collection.shards) {
+        std::vector<Replica> replicas;
+        for (const PeerId peer : after.at(shard.id)) {
+          replicas.push_back({.peer = peer, .state = ReplicaState::kActive});
+        }
+        ASSERT_EQ(replicas.size(), shard.replicas.size());
+        shard.replicas = std::move(replicas);
+      }
+    }
+    const auto again = PlanRebalance(later, request);
+    ASSERT_TRUE(again.ok());
+    ASSERT_THAT(Texts(*again), IsEmpty());
+  }
+}
+
+TEST(RebalancePlan, ALargeClusterThatGrewIsSpread) {
+  Topology topology = Cluster(100);
+  for (int c = 0; c < 1000; ++c) {
+    Layout layout;
+    for (std::uint64_t s = 0; s < 10; ++s) {
+      const std::uint64_t first = 1 + (static_cast<std::uint64_t>(c) * 7 + s) % 60;
+      layout.push_back({first, 1 + first % 60});
+    }
+    Hold(topology, "c" + std::to_string(c), layout, 2).bytes =
+        static_cast<std::uint64_t>(c % 17) * 10'000'000;
+  }
+  const auto plan = PlanRebalance(topology, {});
+  ASSERT_TRUE(plan.ok());
+  std::map<PeerId, std::uint64_t> load;
+  std::uint64_t all = 0;
+  for (const Collection& collection : topology.collections) {
+    for (const auto& [shard, on] : Carried(collection, *plan, {})) {
+      for (const PeerId peer : on) {
+        load[peer] += collection.bytes / 10;
+        all += collection.bytes / 10;
+      }
+    }
+  }
+  for (const auto& [peer, bytes] : load) {
+    EXPECT_LT(static_cast<double>(bytes), 1.2 * static_cast<double>(all) / 100) << peer.value();
   }
 }
 

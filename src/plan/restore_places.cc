@@ -205,8 +205,7 @@ void RestorePlacer::CheckConsolidation(const CollectionRecord& record, const Col
   for (std::string& reason : reasons) {
     if (request_.allow_consolidation) {
       findings_.given_up.push_back(reason +
-                                   "; to undo it when peers are back, replicate and move its "
-                                   "shards with the server's own calls, or restore it again");
+                                   "; to undo it when peers are back: `holdfast rebalance`");
     } else {
       findings_.Problem(std::move(reason), "add peers, or pass --allow-consolidation to accept it");
     }

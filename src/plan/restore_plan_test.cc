@@ -584,7 +584,7 @@ TEST(RestorePlanTest, ConsolidationNeedsPermissionAndSaysHowToUndoIt) {
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->collections[0].replication_factor, 1U);
   EXPECT_THAT(plan->given_up,
-              ElementsAre(AllOf(HasSubstr("1 of 2 replicas"), HasSubstr("to undo it")),
+              ElementsAre(AllOf(HasSubstr("1 of 2 replicas"), HasSubstr("`holdfast rebalance`")),
                           HasSubstr("share one peer")));
 }
 
