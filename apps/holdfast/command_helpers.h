@@ -86,6 +86,7 @@ Json DifferencesJson(const RestorePreview& preview);
 void AddJobs(CLI::App& app, CommonOptions& options, Command& chosen);
 void AddBackup(CLI::App& app, CommonOptions& options, Command& chosen);
 void AddRestore(CLI::App& app, CommonOptions& options, Command& chosen);
+void AddRebalance(CLI::App& app, CommonOptions& options, Command& chosen);
 void AddReshard(CLI::App& app, CommonOptions& options, Command& chosen);
 
 }  // namespace holdfast

@@ -27,7 +27,8 @@ Result<int> RunJobs(CommandContext& context, std::uint32_t limit) {
   Json list = Json::array();
   for (const JobRecord& job : jobs) {
     const bool can_resume =
-        (job.kind == "restore" || job.kind == "reshard") && job.state == JobState::kInterrupted;
+        (job.kind == "restore" || job.kind == "reshard" || job.kind == "rebalance") &&
+        job.state == JobState::kInterrupted;
     table.push_back(
         {job.id.value(), job.kind, job.cluster, job.subject, std::string(JobStateName(job.state)),
          job.started_at ? FormatTime(*job.started_at) : "",

@@ -397,6 +397,7 @@ void AddCommands(CLI::App& app, CommonOptions& options, Command& chosen) {
   AddBackup(app, options, chosen);
   AddReaders(app, options, chosen);
   AddRestore(app, options, chosen);
+  AddRebalance(app, options, chosen);
   AddReshard(app, options, chosen);
   AddJobs(app, options, chosen);
   AddKeepers(app, options, chosen);

@@ -16,6 +16,7 @@
 #include "job/job_runner.h"
 #include "model/group.h"
 #include "ops/backup_op.h"
+#include "ops/rebalance/rebalance_op.h"
 #include "ops/reshard/reshard_op.h"
 #include "ops/restore_op.h"
 #include "repo/verify.h"
@@ -106,6 +107,13 @@ struct ReshardCommand {
   std::string resume_job;
 };
 
+struct RebalanceCommand {
+  RebalanceAsked asked;
+  Duration wait{};
+  /// Goes on with this interrupted job; `asked` is then taken from its record.
+  std::string resume_job;
+};
+
 /// Not thread-safe: one command at a time. Blocking.
 class Service {
  public:
@@ -141,6 +149,11 @@ class Service {
 
   Result<ReshardPlan> PreviewReshard(const CallContext& call, const ReshardCommand& command);
   Result<ReshardOutcome> Reshard(const CallContext& call, const ReshardCommand& command);
+  Result<RebalancePreview> PreviewRebalance(const CallContext& call,
+                                            const RebalanceCommand& command);
+  /// Under the lease that backups and restores of the cluster take, too: one of them at a time. A
+  /// new one takes over the transfers of those that were interrupted, and closes them.
+  Result<RebalanceOutcome> Rebalance(const CallContext& call, const RebalanceCommand& command);
 
   /// What was run, newest first, at most `limit`; of the chosen cluster, if one is named.
   Result<std::vector<JobRecord>> ListJobs(const CallContext& call, std::size_t limit);
@@ -161,6 +174,7 @@ class Service {
   Result<ImageCopy> MakeImageCopy(const CallContext& call, std::uint64_t points_per_second);
   Result<RestoreOptions> MakeRestoreOptions(const CallContext& call, const RestoreCommand& command);
   Result<ReshardOptions> MakeReshardOptions(const CallContext& call, const ReshardCommand& command);
+  Result<RebalanceAsked> AskedOf(const CallContext& call, const RebalanceCommand& command);
 
   std::unique_ptr<Parts> parts_;
 };
