@@ -11,7 +11,6 @@ import time
 import golden
 import pytest
 import small
-from conftest import real_binary
 from holdfast_sandbox.demo_client import Client, RestError, quote, wait_for
 from holdfast_sandbox.realcluster import RealCluster
 from program import Answer
@@ -212,10 +211,12 @@ def test_a_peer_that_is_drained_holds_nothing(program, client, wanted, ids):
     assert golden.points(client, "docs") == wanted
 
 
-def test_one_node_is_restored_onto_and_two_more_join(program, client, wanted, tmp_path, servers):
+def test_one_node_is_restored_onto_and_two_more_join(
+    program, client, wanted, tmp_path, servers, request
+):
     if servers.kind != "real":
         pytest.skip("nodes of the sandbox are there from the beginning")
-    cluster = RealCluster.reserve(tmp_path / "grows", real_binary(), 3)
+    cluster = RealCluster.reserve(tmp_path / "grows", request.getfixturevalue("real_binary"), 3)
     before = program.config.read_text()
     try:
         cluster.start(0)
@@ -279,8 +280,8 @@ def test_killed_in_the_middle_it_goes_on(program, client, big, ids, tmp_path, ho
     wait_moving(client)
     running.kill()
     finish(running)
-    listed = program.done("jobs").out
-    assert f"holdfast rebalance --resume {job}" in listed
+    # While its lease lasts it reads as running; whoever wants that lease finds out.
+    assert job in program.done("jobs").out
     if how == "resumed":
         refused = program.run("restore", "--resume", job, "--json")
         assert refused.status == 1 and "no restore job" in refused.result["error"]["message"]

@@ -57,6 +57,7 @@ Status RebalanceSteps::Drop(Work& work, const Works& works) {
     const auto now = parts_.engine.ReadCollection(call, step.collection);
     if (now.ok()) {
       blind_since_.reset();
+      missing_since_.erase(step.collection);
       if (!StateAt(*now, step.shard, step.from)) return Done(work);
       if (!asked) {
         auto reason = WhyNotDrop(work, works, *now);
@@ -77,8 +78,10 @@ Status RebalanceSteps::Drop(Work& work, const Works& works) {
         }
       }
     } else if (now.error().code() == ErrorCode::kNotFound) {
-      Leave(work, now.error());
-      return {};
+      if (Gone(step.collection)) {
+        Leave(work, now.error());
+        return {};
+      }
     } else if (!Tolerable(now.error())) {
       return now.error();
     }
@@ -98,7 +101,9 @@ Status RebalanceSteps::CleanUp(const CallContext& call, const TransferRef& trans
   Error last(ErrorCode::kDeadlineExceeded, "it is still there");
   for (;;) {
     const auto now = parts_.engine.ReadCollection(call, transfer.collection);
-    if (!now.ok() && now.error().code() == ErrorCode::kNotFound) return {};
+    const bool missing = !now.ok() && now.error().code() == ErrorCode::kNotFound;
+    if (missing && Gone(transfer.collection)) return {};
+    if (now.ok()) missing_since_.erase(transfer.collection);
     Status done;
     if (!now.ok()) {
       done = now.error();

@@ -15,6 +15,8 @@ constexpr Duration kBlindPatience = std::chrono::minutes(2);
 /// silent. A node that is started again aborts its transfers itself (reference 5).
 constexpr Duration kLookEvery = std::chrono::seconds(5);
 constexpr Duration kSilencePatience = std::chrono::seconds(15);
+/// How long a start that was refused is looked for all the same.
+constexpr Duration kRefusedPatience = std::chrono::seconds(2);
 constexpr int kTriesMax = 3;
 constexpr Duration kTryPause = std::chrono::seconds(2);
 
@@ -151,6 +153,12 @@ bool RebalanceSteps::Tolerable(const Error& error) {
   return parts_.clock.Check(context_.call()).ok() && now < *blind_since_ + kBlindPatience;
 }
 
+bool RebalanceSteps::Gone(const std::string& collection) {
+  const MonotonicTime now = parts_.clock.Monotonic();
+  const MonotonicTime since = missing_since_.try_emplace(collection, now).first->second;
+  return now >= since + kUnseenPatience;
+}
+
 Result<bool> RebalanceSteps::LookAtRunning(Works& works) {
   std::map<std::string, std::vector<Work*>> running;
   for (Work& work : works) {
@@ -160,6 +168,7 @@ Result<bool> RebalanceSteps::LookAtRunning(Works& works) {
   for (auto& [name, group] : running) {
     const auto now = parts_.engine.ReadCollection(context_.call(), name);
     if (!now.ok() && now.error().code() == ErrorCode::kNotFound) {
+      if (!Gone(name)) continue;
       for (Work* const work : group) {
         Leave(*work, now.error());
         HF_RETURN_IF_ERROR(Forget(RefOf(work->step)));
@@ -170,6 +179,7 @@ Result<bool> RebalanceSteps::LookAtRunning(Works& works) {
     if (!now.ok() && Tolerable(now.error())) continue;
     if (!now.ok()) return now.error();
     blind_since_.reset();
+    missing_since_.erase(name);
     for (Work* const work : group) {
       HF_TRY(const bool changed, Judge(*work, *now));
       went_on = went_on || changed;
@@ -201,6 +211,13 @@ Result<bool> RebalanceSteps::Judge(Work& work, const Collection& now) {
                     (step.action == RebalanceAction::kReplicate || !source_stays);
   if (done) {
     HF_RETURN_IF_ERROR(Done(work));
+    return true;
+  }
+  if (work.refused && clock >= work.since + kRefusedPatience) {
+    const Error why = *std::exchange(work.refused, std::nullopt);
+    HF_RETURN_IF_ERROR(Forget(ref));
+    context_.Warn(why.message());
+    Leave(work, why);
     return true;
   }
   if (clock < work.since + kUnseenPatience) return false;
@@ -291,12 +308,14 @@ Result<bool> RebalanceSteps::Start(Work& work) {
   const TransferRef ref = RefOf(step);
   const auto now = parts_.engine.ReadCollection(call, step.collection);
   if (!now.ok() && now.error().code() == ErrorCode::kNotFound) {
+    if (!Gone(step.collection)) return false;
     Leave(work, now.error());
     return true;
   }
   if (!now.ok() && Tolerable(now.error())) return false;
   if (!now.ok()) return now.error();
   blind_since_.reset();
+  missing_since_.erase(step.collection);
   // What others do has come first: a new plan sees to it.
   const bool theirs = std::ranges::any_of(
       now->transfers, [&](const ShardTransfer& one) { return one.shard == step.shard; });
@@ -318,6 +337,7 @@ Result<bool> RebalanceSteps::Start(Work& work) {
   work.since = parts_.clock.Monotonic();
   work.next_look = work.since + kLookEvery;
   work.silent_since.reset();
+  work.refused.reset();
   work.state = State::kRunning;
   if (started.ok()) return true;
   switch (started.error().code()) {
@@ -330,8 +350,7 @@ Result<bool> RebalanceSteps::Start(Work& work) {
     case ErrorCode::kInvalidArgument:
     case ErrorCode::kNotFound:
     case ErrorCode::kResourceExhausted:
-      HF_RETURN_IF_ERROR(Forget(ref));
-      Leave(work, started.error());
+      work.refused = started.error();
       return true;
     default:
       return started.error();

@@ -69,6 +69,8 @@ class RebalanceSteps {
     State state = State::kWaiting;
     /// As it is listed. Servers recover a Dead replica by themselves, in ways of their own.
     std::string method{};
+    /// What the start was refused with. It counts when the transfer is not seen all the same.
+    std::optional<Error> refused{};
     /// Tried again after a failure.
     bool again = true;
     MonotonicTime not_before{};
@@ -106,6 +108,9 @@ class RebalanceSteps {
   void Count(Work& work, std::uint64_t bytes);
   bool Answers(PeerId peer, const RebalanceStep& step);
   bool Tolerable(const Error& error);
+  /// A collection that was not found is gone when it stays so: while a move ends, a look at a
+  /// collection may be told that its shard is not there (run on 1.18.3).
+  bool Gone(const std::string& collection);
 
   const RebalanceParts& parts_;
   const RebalanceOptions& options_;
@@ -117,6 +122,8 @@ class RebalanceSteps {
   std::set<PeerId> lost_;
   /// When all starts so far are paid for by the rate.
   MonotonicTime paid_until_{};
+  /// Since when collections are not found.
+  std::map<std::string, MonotonicTime> missing_since_;
   /// Since when the cluster could not be read.
   std::optional<MonotonicTime> blind_since_;
   bool changed_ = false;
