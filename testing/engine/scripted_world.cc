@@ -75,9 +75,10 @@ Status ScriptedEngine::World::Arrive(const CallContext& call, EngineCall kind) {
     const std::scoped_lock lock(mutex);
     ++calls;
     ++calls_by_kind[kind];
-    if (const auto due = before_call.find(calls); due != before_call.end()) {
-      actions = std::move(due->second);
-      before_call.erase(due);
+    // One that was set while other threads made the calls up to its own is late, not lost.
+    while (!before_call.empty() && before_call.begin()->first <= calls) {
+      for (auto& action : before_call.begin()->second) actions.push_back(std::move(action));
+      before_call.erase(before_call.begin());
     }
   }
   for (const auto& action : actions) action();
