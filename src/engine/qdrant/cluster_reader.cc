@@ -297,7 +297,9 @@ Status QdrantClusterReader::Describe(const CallContext& call, const Url& url,
     collection.shards.push_back(std::move(shard));
   }
 
-  const Result<Json> result = api_.Get(call, CollectionUrl(url, collection.name));
+  const Url info = CollectionUrl(url, collection.name);
+  const Result<Json> result =
+      view.shards.empty() ? api_.Get(call, info) : api_.GetKnown(call, info);
   if (!result.ok()) {
     // It needs a readable replica of every shard (reference 2.4). Where there is none, the rest is
     // told all the same: the plan refuses the collection for a reason that it can name.

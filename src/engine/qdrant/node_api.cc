@@ -11,6 +11,8 @@ using json::Json;
 // Answers that describe a whole cluster: 12 MiB at 10,000 shards of three replicas.
 constexpr std::uint64_t kAnswerBytesMax = 256 * kMiB;
 constexpr int kAsksMax = 3;
+constexpr int kKnownAsksMax = 4;
+constexpr Duration kKnownPause = std::chrono::milliseconds(200);
 // The server gives up first, so that its answer says what happened.
 constexpr Duration kChangeMargin = std::chrono::seconds(15);
 constexpr Duration kChangeTimeoutMin = std::chrono::seconds(1);
@@ -34,6 +36,15 @@ HttpRequest NodeApi::Request(HttpMethod method, Url url, Right right) const {
 
 Result<Json> NodeApi::Get(const CallContext& call, Url url, Right right) const {
   return AskUntilServed(call, Request(HttpMethod::kGet, std::move(url), right));
+}
+
+Result<Json> NodeApi::GetKnown(const CallContext& call, const Url& url) const {
+  for (int ask = 1;; ++ask) {
+    Result<Json> result = Get(call, url);
+    const bool missed = !result.ok() && result.error().code() == ErrorCode::kNotFound;
+    if (!missed || ask == kKnownAsksMax) return result;
+    HF_RETURN_IF_ERROR(clock_.SleepFor(call, kKnownPause));
+  }
 }
 
 Result<Json> NodeApi::Ask(const CallContext& call, Url url, const Json& body, Right right) const {

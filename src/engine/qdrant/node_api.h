@@ -53,6 +53,9 @@ class NodeApi {
 
   /// GET. The `result` of the answer. Waits and asks again up to twice when the node says 429.
   Result<json::Json> Get(const CallContext& call, Url url, Right right = Right::kRead) const;
+  /// As Get, of something that other nodes know: while a move ends a node may miss the shard that
+  /// has just left it ("Local shard 0 not found", run on 1.18.3), so it is asked a few times.
+  Result<json::Json> GetKnown(const CallContext& call, const Url& url) const;
   /// POST of a question: changes nothing, so it is treated as GET is.
   Result<json::Json> Ask(const CallContext& call, Url url, const json::Json& body,
                          Right right = Right::kRead) const;
