@@ -152,6 +152,9 @@ class SqliteConnection final : public Connection {
     switch (code & 0xff) {
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
+      // Others changed the schema twice while one statement was prepared: SQLite prepares it anew
+      // only once. The text is that of the first attempt, often "no such table".
+      case SQLITE_SCHEMA:
         fault_ = Fault::kConflict;
         return Error(ErrorCode::kUnavailable, message);
       case SQLITE_CONSTRAINT:
