@@ -42,10 +42,11 @@ def main(argv=None):
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from .server import Server
-    except ImportError as error:
+    except (ImportError, MemoryError) as error:
         # By hand: what makes JSON may be what is missing.
-        text = str(error).replace("\\", "/").replace('"', "'")
-        head = f'{{"re":0,"ok":false,"code":"missing","protocol":{PROTOCOL}'
+        code = "missing" if isinstance(error, ImportError) else "memory"
+        text = (str(error) or "no memory left").replace("\\", "/").replace('"', "'")
+        head = f'{{"re":0,"ok":false,"code":"{code}","protocol":{PROTOCOL}'
         os.write(1, f'{head},"message":"{text}"}}\n'.encode())
         return 3
     status = Server(arguments.scratch, arguments.line_bytes).run()
