@@ -65,7 +65,7 @@ class ReshardContract : public EngineContract {
   }
 
   static const Shard& ShardOf(const Collection& collection, ShardId id) {
-    return *std::ranges::find(collection.shards, id, &Shard::id);
+    return *collection.FindShard(id);
   }
 
   /// Every replica has exactly what belongs to it; the sum over the shards.

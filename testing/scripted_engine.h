@@ -142,6 +142,9 @@ class ScriptedEngine final : public Engine {
   // --- faults, moments, counts -------------------------------------------------------------------
 
   void Add(CallFault fault);
+  /// From the `n`-th next call on (from 0) every call fails as for a dead process; `after_effect`:
+  /// the `n`-th itself still happens.
+  void DieAt(std::uint64_t n, bool after_effect);
   void Add(StreamFault fault);
   void ClearFaults();
   /// Faults that were added and have not happened; a test that leaves some proved nothing.

@@ -27,6 +27,13 @@ Result<Json> Parse(std::string_view text, std::string_view what) {
   }
 }
 
+const Json& Member(const Json& object, const char* name) {
+  static const Json none;
+  if (!object.is_object()) return none;
+  const auto found = object.find(name);
+  return found == object.end() ? none : *found;
+}
+
 std::string Dump(const Json& document) {
   return document.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -22,6 +22,9 @@ constexpr int kDepthMax = 64;
 /// One line of JSON. Bytes that are not UTF-8 (a server's error text) become U+FFFD.
 std::string Dump(const Json& document);
 
+/// A member of `object`; null when that is no object, or has none of that name.
+const Json& Member(const Json& object, const char* name);
+
 /// Members of one object. The first member that is missing or of another type is remembered; the
 /// rest read as defaults, so that a reader is a list of lines and one check at the end.
 class Reader {

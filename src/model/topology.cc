@@ -253,6 +253,19 @@ Result<Topology> TopologyFrom(const json::Json& document) {
   return topology;
 }
 
+const Shard* Collection::FindShard(ShardId id) const {
+  const auto found = std::ranges::find(shards, id, &Shard::id);
+  return found == shards.end() ? nullptr : &*found;
+}
+
+std::optional<ReplicaState> Collection::StateOf(ShardId shard, PeerId peer) const {
+  const Shard* const found = FindShard(shard);
+  if (found == nullptr) return std::nullopt;
+  const auto replica = std::ranges::find(found->replicas, peer, &Replica::peer);
+  if (replica == found->replicas.end()) return std::nullopt;
+  return replica->state;
+}
+
 const Peer* Topology::FindPeer(PeerId id) const { return FindBy(peers, id, &Peer::id); }
 
 const Collection* Topology::FindCollection(std::string_view name) const {

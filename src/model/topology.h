@@ -127,6 +127,10 @@ struct Collection {
   /// Largest size of one replica summed over shards (vectors and payload), 0 when unknown.
   std::uint64_t bytes = 0;
 
+  const Shard* FindShard(ShardId id) const;
+  /// Of the shard's replica on that peer; absent when there is none.
+  std::optional<ReplicaState> StateOf(ShardId shard, PeerId peer) const;
+
   friend bool operator==(const Collection&, const Collection&) = default;
 };
 

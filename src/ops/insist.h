@@ -20,6 +20,12 @@ inline bool MayPass(ErrorCode code) {
   return IsRetryable(code) || code == ErrorCode::kAborted || code == ErrorCode::kResourceExhausted;
 }
 
+/// True for an error that says something about the replica that was asked, not about the question:
+/// another replica of its shard may answer.
+inline bool AnotherMayAnswer(ErrorCode code) {
+  return IsRetryable(code) || code == ErrorCode::kNotFound || code == ErrorCode::kAborted;
+}
+
 /// Makes `work()` until it succeeds, fails for good, or has failed for `patience`. It must be safe
 /// to repeat.
 template <class F>

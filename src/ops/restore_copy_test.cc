@@ -207,17 +207,7 @@ TEST_F(RestoreCopyTest, GoesOnAfterADeathAtAnyCall) {
   for (const bool after_effect : {false, true}) {
     for (std::uint64_t n = 0; n < calls; ++n) {
       SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? ", after its effect" : ""));
-      CallFault fault;
-      fault.skip = static_cast<int>(n);
-      fault.error = Error(ErrorCode::kInternal, "this process is dead");
-      if (after_effect) {
-        fault.after_effect = true;
-        world_.engine.Add(fault);
-        ++fault.skip;
-      }
-      fault.after_effect = false;
-      fault.times = -1;
-      world_.engine.Add(fault);
+      world_.engine.DieAt(n, after_effect);
       Journal journal;
       static_cast<void>(Run(journal).ok());
       world_.engine.ClearFaults();

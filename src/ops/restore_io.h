@@ -2,12 +2,15 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/size.h"
 #include "job/progress.h"
+#include "model/group.h"
+#include "repo/image_reader.h"
 #include "stream/byte_source.h"
 
 namespace holdfast {
@@ -35,6 +38,18 @@ class LineReader {
   Bytes buffer_ = Bytes(64 * kKiB);
   std::string text_;
 };
+
+/// Opens the image of a shard. kDataLoss when it is not the one that the collection's record names.
+inline Result<std::unique_ptr<ImageReader>> OpenImage(const CallContext& call,
+                                                      Repository& repository,
+                                                      const ShardImage& image) {
+  HF_TRY(auto reader, ImageReader::Open(call, repository, image.image));
+  if (reader->size() == image.tar_bytes && ToHex(reader->sha256()) == image.tar_sha256) {
+    return reader;
+  }
+  return Error(ErrorCode::kDataLoss,
+               "image " + image.image + " is not the one that the collection's record names");
+}
 
 class CountedSource final : public ByteSource {
  public:

@@ -274,11 +274,7 @@ Status RestoreOp::SendImages(StepContext& context, const CollectionPlan& plan,
 Status RestoreOp::SendImage(const CallContext& call, const CollectionPlan& plan,
                             const ShardPlacement& placement, const ShardImage& image,
                             Progress& progress) {
-  HF_TRY(const auto reader, ImageReader::Open(call, parts_.repository, image.image));
-  if (reader->size() != image.tar_bytes || ToHex(reader->sha256()) != image.tar_sha256) {
-    return Error(ErrorCode::kDataLoss,
-                 "image " + image.image + " is not the one that the collection's record names");
-  }
+  HF_TRY(const auto reader, OpenImage(call, parts_.repository, image));
   return SendToAll(
       call, parts_.clock, placement.peers.size(),
       [&](const CallContext& inner) { return reader->OpenTar(inner, options_.read); },
@@ -301,11 +297,8 @@ Result<Collection> RestoreOp::AwaitActive(const CallContext& call, const Collect
     std::size_t planned = 0;
     for (const ShardPlacement& placement : plan.shards) {
       planned += placement.peers.size();
-      const auto shard = std::ranges::find(there.shards, placement.shard, &Shard::id);
-      if (shard == there.shards.end()) continue;
       for (const PeerId peer : placement.peers) {
-        active += static_cast<std::size_t>(std::ranges::count(
-            shard->replicas, Replica{.peer = peer, .state = ReplicaState::kActive}));
+        if (there.StateOf(placement.shard, peer) == ReplicaState::kActive) ++active;
       }
     }
     if (active == planned) return there;

@@ -64,21 +64,6 @@ class RestoreResumeTest : public ::testing::Test {
     return restore.Run(steps);
   }
 
-  /// From the `n`-th next call on every call fails as for a dead process.
-  void DieAt(std::uint64_t n, bool after_effect) {
-    CallFault fault;
-    fault.skip = static_cast<int>(n);
-    fault.error = Error(ErrorCode::kInternal, "this process is dead");
-    if (after_effect) {
-      fault.after_effect = true;
-      world_.engine.Add(fault);
-      ++fault.skip;
-    }
-    fault.after_effect = false;
-    fault.times = -1;
-    world_.engine.Add(fault);
-  }
-
   void ExpectAll() {
     EXPECT_EQ(world_.engine.Ids("docs").size(), 40U);
     EXPECT_EQ(world_.engine.Ids("tenants", ShardKey("b")).size(), 20U);
@@ -107,7 +92,7 @@ TEST_F(RestoreResumeTest, GoesOnAfterADeathAtAnyCall) {
     for (std::uint64_t n = 0; n < calls; ++n) {
       SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? ", after its effect" : ""));
       Journal journal;
-      DieAt(n, after_effect);
+      world_.engine.DieAt(n, after_effect);
       static_cast<void>(Run(journal).ok());
       world_.engine.ClearFaults();
       const auto resumed = Run(journal);
@@ -142,7 +127,7 @@ TEST_F(RestoreResumeTest, InPlaceNothingIsLostThatIsInNoSafetyBackup) {
     live();
     safe_.clear();
     Journal journal;
-    DieAt(n, n % 2 == 0);
+    world_.engine.DieAt(n, n % 2 == 0);
     static_cast<void>(Run(journal, request).ok());
     world_.engine.ClearFaults();
     for (const char* name : {"docs", "tenants"}) {
@@ -180,7 +165,7 @@ TEST_F(RestoreResumeTest, NeverSendsIntoACollectionThatAnotherHasMade) {
   for (std::uint64_t n = 5; n < 60; n += 5) {
     SCOPED_TRACE("call " + std::to_string(n));
     Journal journal;
-    DieAt(n, false);
+    world_.engine.DieAt(n, false);
     static_cast<void>(Run(journal).ok());
     world_.engine.ClearFaults();
     Clear();

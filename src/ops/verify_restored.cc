@@ -165,8 +165,8 @@ class Check {
       }
     }
     for (const Shard& shard : copied() ? std::vector<Shard>() : then.shards) {
-      const auto found = std::ranges::find(now.shards, shard.id, &Shard::id);
-      if (found != now.shards.end() && found->key != shard.key) {
+      const Shard* const found = now.FindShard(shard.id);
+      if (found != nullptr && found->key != shard.key) {
         Differs("shard " + std::to_string(shard.id.value()) + " belongs to another shard key");
       }
     }

@@ -167,7 +167,7 @@ class Planner {
   void CheckRoom() {
     for (const Place& place : places_) {
       if (!place.room.free_bytes || place.more_bytes <= *place.room.free_bytes) continue;
-      std::string text = "peer " + std::to_string(place.room.peer.value()) + " would need " +
+      std::string text = FormatPeer(place.room.peer) + " would need " +
                          FormatSize(place.more_bytes) + " of disk and has " +
                          FormatSize(*place.room.free_bytes);
       if (place.room.estimated) {

@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "testing/plan_cluster.h"
+
 namespace holdfast {
 namespace {
 
@@ -14,34 +16,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-Topology Cluster(std::uint64_t peers) {
-  Topology topology;
-  topology.engine = "qdrant";
-  for (std::uint64_t id = 1; id <= peers; ++id) {
-    Peer peer;
-    peer.id = PeerId(id);
-    peer.answers = true;
-    topology.peers.push_back(peer);
-  }
-  return topology;
-}
-
-/// Shard -> peers; with `key`, its shards' key.
-Collection& Hold(Topology& topology, const std::vector<std::vector<std::uint64_t>>& layout) {
-  Collection collection;
-  collection.name = "docs";
-  collection.uuid = "u";
-  collection.bytes = 100 * layout.size();
-  for (std::size_t i = 0; i < layout.size(); ++i) {
-    Shard shard;
-    shard.id = ShardId(static_cast<std::uint32_t>(i));
-    for (const std::uint64_t peer : layout[i]) {
-      shard.replicas.push_back({.peer = PeerId(peer), .state = ReplicaState::kActive});
-    }
-    collection.shards.push_back(std::move(shard));
-  }
-  topology.collections.push_back(std::move(collection));
-  return topology.collections.back();
+Collection& Hold(Topology& topology, const testing::Layout& layout) {
+  Collection& docs = testing::Hold(topology, "docs", layout);
+  docs.uuid = "u";
+  return docs;
 }
 
 NativeReshardRequest To(std::uint32_t shards) {
@@ -60,7 +38,7 @@ std::string Refusal(const Topology& topology, const NativeReshardRequest& reques
 }
 
 TEST(NativeReshardPlanTest, NewShardsGoWhereTheCollectionHasLeast) {
-  Topology topology = Cluster(4);
+  Topology topology = testing::ClusterOf(4);
   Hold(topology, {{1, 2}, {1, 2}});
   const auto plan = PlanNativeReshard(topology, To(4));
   ASSERT_TRUE(plan.ok()) << plan.error().ToString();
@@ -72,7 +50,7 @@ TEST(NativeReshardPlanTest, NewShardsGoWhereTheCollectionHasLeast) {
 }
 
 TEST(NativeReshardPlanTest, ReplicasGoToDifferentZones) {
-  Topology topology = Cluster(4);
+  Topology topology = testing::ClusterOf(4);
   Hold(topology, {{1, 2}});
   NativeReshardRequest request = To(2);
   for (const std::uint64_t peer : {1, 2, 3, 4}) {
@@ -84,7 +62,7 @@ TEST(NativeReshardPlanTest, ReplicasGoToDifferentZones) {
 }
 
 TEST(NativeReshardPlanTest, DrainingAndSilentPeersGetNothing) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   Hold(topology, {{1}});
   topology.peers[1].answers = false;
   NativeReshardRequest request = To(3);
@@ -95,7 +73,7 @@ TEST(NativeReshardPlanTest, DrainingAndSilentPeersGetNothing) {
 }
 
 TEST(NativeReshardPlanTest, AKnownLackOfRoomRefuses) {
-  Topology topology = Cluster(1);
+  Topology topology = testing::ClusterOf(1);
   Hold(topology, {{1}}).bytes = 1000;
   NativeReshardRequest request = To(2);
   request.limits[PeerId(1)].disk_free = 10;
@@ -103,7 +81,7 @@ TEST(NativeReshardPlanTest, AKnownLackOfRoomRefuses) {
 }
 
 TEST(NativeReshardPlanTest, EverythingInTheWayIsToldAtOnce) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Collection& docs = Hold(topology, {{1}, {2}});
   docs.shards[0].replicas[0].state = ReplicaState::kPartial;
   docs.transfers.push_back({});
@@ -120,7 +98,7 @@ TEST(NativeReshardPlanTest, EverythingInTheWayIsToldAtOnce) {
 }
 
 TEST(NativeReshardPlanTest, SeveralKeysNeedAFence) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Collection& docs = Hold(topology, {{1}, {2}});
   docs.custom_sharding = true;
   docs.shards[0].key = ShardKey("a");
@@ -143,7 +121,7 @@ TEST(NativeReshardPlanTest, SeveralKeysNeedAFence) {
 }
 
 TEST(NativeReshardPlanTest, APlanSurvivesItsJson) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   Collection& docs = Hold(topology, {{1}});
   docs.custom_sharding = true;
   docs.shards[0].key = ShardKey(std::uint64_t{7});
@@ -162,7 +140,7 @@ TEST(NativeReshardPlanTest, RandomClustersGetTheWantedNumberAndNoReplicaTwice) {
   const auto upto = [&](std::uint64_t n) { return 1 + chance() % n; };
   for (int i = 0; i < 3000; ++i) {
     const std::uint64_t peers = upto(7);
-    Topology topology = Cluster(peers);
+    Topology topology = testing::ClusterOf(peers);
     const std::uint64_t replicas = upto(peers);
     std::vector<std::vector<std::uint64_t>> layout(upto(6));
     for (auto& shard : layout) {

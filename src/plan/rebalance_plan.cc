@@ -205,8 +205,7 @@ class Rebalancer {
       for (const ShardPlacement& placement : shards) {
         const std::string where =
             "shard " + std::to_string(placement.shard.value()) + " of '" + name + "'";
-        if (std::ranges::find(collection->shards, placement.shard, &Shard::id) ==
-            collection->shards.end()) {
+        if (collection->FindShard(placement.shard) == nullptr) {
           return Error(ErrorCode::kInvalidArgument,
                        "the wanted layout names " + where + ", which is not there");
         }

@@ -7,45 +7,16 @@
 #include <random>
 #include <set>
 
+#include "testing/plan_cluster.h"
+
 namespace holdfast {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::Hold;
 using ::testing::IsEmpty;
+using testing::Layout;
 using ::testing::SizeIs;
-
-using Layout = std::vector<std::vector<std::uint64_t>>;
-
-Topology Cluster(std::uint64_t peers) {
-  Topology topology;
-  topology.engine = "qdrant";
-  for (std::uint64_t id = 1; id <= peers; ++id) {
-    Peer peer;
-    peer.id = PeerId(id);
-    peer.answers = true;
-    peer.version = "1.18.3";
-    topology.peers.push_back(peer);
-  }
-  return topology;
-}
-
-Collection& Hold(Topology& topology, const std::string& name, const Layout& layout,
-                 std::uint32_t replication = 1) {
-  Collection collection;
-  collection.name = name;
-  collection.replication_factor = replication;
-  collection.bytes = 100 * layout.size();
-  for (std::size_t i = 0; i < layout.size(); ++i) {
-    Shard shard;
-    shard.id = ShardId(static_cast<std::uint32_t>(i));
-    for (const std::uint64_t peer : layout[i]) {
-      shard.replicas.push_back({.peer = PeerId(peer), .state = ReplicaState::kActive});
-    }
-    collection.shards.push_back(std::move(shard));
-  }
-  topology.collections.push_back(std::move(collection));
-  return topology.collections.back();
-}
 
 std::vector<std::string> Texts(const RebalancePlan& plan) {
   std::vector<std::string> texts;
@@ -87,7 +58,7 @@ std::map<ShardId, std::set<PeerId>> Carried(const Collection& collection, const 
 }
 
 TEST(RebalancePlan, AnEvenLayoutNeedsNothing) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   Hold(topology, "docs", {{1, 2}, {2, 3}, {1, 3}}, 2);
   const auto plan = PlanRebalance(topology, {});
   ASSERT_TRUE(plan.ok()) << plan.error().ToString();
@@ -95,7 +66,7 @@ TEST(RebalancePlan, AnEvenLayoutNeedsNothing) {
 }
 
 TEST(RebalancePlan, ShardsOnOnePeerSpreadOverANewOneWithTheLeastMoves) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Hold(topology, "docs", {{1}, {1}, {1}, {1}});
   const auto plan = PlanRebalance(topology, {});
   ASSERT_TRUE(plan.ok());
@@ -109,15 +80,15 @@ TEST(RebalancePlan, ShardsOnOnePeerSpreadOverANewOneWithTheLeastMoves) {
 }
 
 TEST(RebalancePlan, MissingReplicasAreMadeAgain) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Hold(topology, "docs", {{1}, {2}}, 2);
   const auto plan = PlanRebalance(topology, {});
   ASSERT_TRUE(plan.ok());
-  EXPECT_THAT(Texts(*plan), testing::ElementsAre("replicate 0: 1>2", "replicate 1: 2>1"));
+  EXPECT_THAT(Texts(*plan), ::testing::ElementsAre("replicate 0: 1>2", "replicate 1: 2>1"));
 }
 
 TEST(RebalancePlan, ADrainingPeerIsEmptied) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   Hold(topology, "docs", {{1}, {2}, {3}});
   RebalanceRequest request;
   request.limits[PeerId(3)].draining = true;
@@ -128,7 +99,7 @@ TEST(RebalancePlan, ADrainingPeerIsEmptied) {
 }
 
 TEST(RebalancePlan, ASilentPeerIsWaitedForUnlessItIsGivenUp) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   Hold(topology, "docs", {{1, 3}, {2, 3}}, 2);
   topology.peers[2].answers = false;
   const auto refused = PlanRebalance(topology, {});
@@ -139,12 +110,12 @@ TEST(RebalancePlan, ASilentPeerIsWaitedForUnlessItIsGivenUp) {
   request.without = {PeerId(3)};
   const auto plan = PlanRebalance(topology, request);
   ASSERT_TRUE(plan.ok()) << plan.error().ToString();
-  EXPECT_THAT(Texts(*plan), testing::ElementsAre("replicate 0: 1>2", "drop 0: 3>3",
-                                                 "replicate 1: 2>1", "drop 1: 3>3"));
+  EXPECT_THAT(Texts(*plan), ::testing::ElementsAre("replicate 0: 1>2", "drop 0: 3>3",
+                                                   "replicate 1: 2>1", "drop 1: 3>3"));
 }
 
 TEST(RebalancePlan, OnTheWayASilentPeerKeepsWhatItHolds) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   Hold(topology, "docs", {{1}, {1}, {1}, {1}, {3}}, 1);
   Hold(topology, "twice", {{1, 3}, {1, 2}}, 2);
   topology.peers[2].answers = false;
@@ -152,41 +123,41 @@ TEST(RebalancePlan, OnTheWayASilentPeerKeepsWhatItHolds) {
   request.leave_silent = true;
   const auto plan = PlanRebalance(topology, request);
   ASSERT_TRUE(plan.ok()) << plan.error().ToString();
-  EXPECT_THAT(Texts(*plan), testing::ElementsAre("move 2: 1>2", "move 3: 1>2"));
+  EXPECT_THAT(Texts(*plan), ::testing::ElementsAre("move 2: 1>2", "move 3: 1>2"));
   EXPECT_THAT(plan->left,
-              testing::ElementsAre(HasSubstr("peer 3"), HasSubstr("shard 4 of 'docs'")));
+              ::testing::ElementsAre(HasSubstr("peer 3"), HasSubstr("shard 4 of 'docs'")));
 
   request.wanted = *WantedLayoutFromJson(
       R"({"collections":{"docs":[{"shard":0,"peers":[3]},{"shard":1,"peers":[2]}]}})");
   const auto exactly = PlanRebalance(topology, request);
   ASSERT_TRUE(exactly.ok()) << exactly.error().ToString();
-  EXPECT_THAT(Texts(*exactly), testing::ElementsAre("move 1: 1>2"));
+  EXPECT_THAT(Texts(*exactly), ::testing::ElementsAre("move 1: 1>2"));
 }
 
 TEST(RebalancePlan, OnlyWhoIsThereAndSilentCanBeGivenUp) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Hold(topology, "docs", {{1}, {2}});
   RebalanceRequest request;
   request.without = {PeerId(2)};
   const auto plan = PlanRebalance(topology, request);
   ASSERT_TRUE(plan.ok()) << plan.error().ToString();
   EXPECT_THAT(plan->steps, IsEmpty());
-  EXPECT_THAT(plan->warnings, testing::ElementsAre(HasSubstr("peer 2 answers")));
+  EXPECT_THAT(plan->warnings, ::testing::ElementsAre(HasSubstr("peer 2 answers")));
   request.without = {PeerId(9)};
   EXPECT_EQ(PlanRebalance(topology, request).error().code(), ErrorCode::kInvalidArgument);
 }
 
 TEST(RebalancePlan, FewerPeersThanReplicasIsLessThanWhatIsWanted) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Hold(topology, "docs", {{1}}, 3);
   const auto plan = PlanRebalance(topology, {});
   ASSERT_TRUE(plan.ok());
-  EXPECT_THAT(Texts(*plan), testing::ElementsAre("replicate 0: 1>2"));
-  EXPECT_THAT(plan->left, testing::ElementsAre(HasSubstr("3 replicas")));
+  EXPECT_THAT(Texts(*plan), ::testing::ElementsAre("replicate 0: 1>2"));
+  EXPECT_THAT(plan->left, ::testing::ElementsAre(HasSubstr("3 replicas")));
 }
 
 TEST(RebalancePlan, CollectionsOfOneShardSpreadToo) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   for (int i = 0; i < 9; ++i) Hold(topology, "c" + std::to_string(i), {{1}});
   const auto plan = PlanRebalance(topology, {});
   ASSERT_TRUE(plan.ok());
@@ -196,7 +167,7 @@ TEST(RebalancePlan, CollectionsOfOneShardSpreadToo) {
 }
 
 TEST(RebalancePlan, BytesAreEvenedOutWithFewMoves) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Hold(topology, "large", {{1}}).bytes = 100'000'000;
   for (int i = 0; i < 4; ++i) {
     Hold(topology, "small" + std::to_string(i), {{1}}).bytes = 25'000'000;
@@ -208,7 +179,7 @@ TEST(RebalancePlan, BytesAreEvenedOutWithFewMoves) {
   EXPECT_EQ(plan->steps[0].collection, "large");
 
   // A zone rule that is kept stays kept: the only emptier peer is in the other replica's zone.
-  Topology zones = Cluster(3);
+  Topology zones = testing::ClusterOf(3);
   Hold(zones, "docs", {{1, 2}}, 2).bytes = 100'000'000;
   Hold(zones, "more", {{1, 2}}, 2).bytes = 100'000'000;
   RebalanceRequest request;
@@ -217,11 +188,11 @@ TEST(RebalancePlan, BytesAreEvenedOutWithFewMoves) {
   request.limits[PeerId(3)].zone = "b";
   const auto kept = PlanRebalance(zones, request);
   ASSERT_TRUE(kept.ok());
-  EXPECT_THAT(Texts(*kept), testing::ElementsAre("move 0: 2>3"));
+  EXPECT_THAT(Texts(*kept), ::testing::ElementsAre("move 0: 2>3"));
 }
 
 TEST(RebalancePlan, WhatIsNotAtRestIsLeftAlone) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Collection& docs = Hold(topology, "docs", {{1, 2}}, 2);
   const auto code = [&] {
     const auto plan = PlanRebalance(topology, {});
@@ -251,7 +222,7 @@ TEST(RebalancePlan, WhatIsNotAtRestIsLeftAlone) {
 }
 
 TEST(RebalancePlan, AWantedLayoutIsFollowedExactly) {
-  Topology topology = Cluster(3);
+  Topology topology = testing::ClusterOf(3);
   Hold(topology, "docs", {{1, 2}, {2, 3}}, 2);
   Hold(topology, "other", {{1}, {1}, {1}});
   RebalanceRequest request;
@@ -261,7 +232,7 @@ TEST(RebalancePlan, AWantedLayoutIsFollowedExactly) {
   request.wanted = *wanted;
   const auto plan = PlanRebalance(topology, request);
   ASSERT_TRUE(plan.ok()) << plan.error().ToString();
-  EXPECT_THAT(Texts(*plan), testing::ElementsAre("move 0: 1>3", "drop 0: 2>2", "move 1: 3>1"));
+  EXPECT_THAT(Texts(*plan), ::testing::ElementsAre("move 0: 1>3", "drop 0: 2>2", "move 1: 3>1"));
 
   for (const char* bad :
        {R"({"collections":{"nope":[]}})", R"({"collections":{"docs":[{"shard":9,"peers":[1]}]}})",
@@ -278,7 +249,7 @@ TEST(RebalancePlan, AWantedLayoutIsFollowedExactly) {
 }
 
 TEST(RebalancePlan, APeerThatIsToldToBeFullIsNotFilled) {
-  Topology topology = Cluster(2);
+  Topology topology = testing::ClusterOf(2);
   Hold(topology, "docs", {{1}, {1}, {1}, {1}});
   RebalanceRequest request;
   request.limits[PeerId(2)].disk_free = 150;
@@ -294,7 +265,7 @@ TEST(RebalancePlanProperty, TheStepsLeadToAnEvenLayoutWithoutLosingAReplica) {
     std::mt19937 random(seed);
     const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
     const std::uint32_t peers = 1 + below(7);
-    Topology topology = Cluster(peers);
+    Topology topology = testing::ClusterOf(peers);
     RebalanceRequest request;
     std::set<PeerId> silent;
     std::set<PeerId> usable;
@@ -355,7 +326,7 @@ TEST(RebalancePlanProperty, ManyCollectionsBecomeEvenAndStaySo) {
     std::mt19937 random(seed);
     const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
     const std::uint32_t peers = 2 + below(6);
-    Topology topology = Cluster(peers);
+    Topology topology = testing::ClusterOf(peers);
     RebalanceRequest request;
     for (const Peer& peer : topology.peers) {
       if (seed % 3 == 0)
@@ -394,7 +365,7 @@ TEST(RebalancePlanProperty, ManyCollectionsBecomeEvenAndStaySo) {
 }
 
 TEST(RebalancePlan, ALargeClusterThatGrewIsSpread) {
-  Topology topology = Cluster(100);
+  Topology topology = testing::ClusterOf(100);
   for (int c = 0; c < 1000; ++c) {
     Layout layout;
     for (std::uint64_t s = 0; s < 10; ++s) {

@@ -70,9 +70,9 @@ void PlanCopy(const Topology& cluster, const Collection& source, const ReshardRe
   for (const Peer& peer : cluster.peers) {
     if (peer.answers) continue;
     // Run: the server places shards of a new collection there all the same (measured 18).
-    findings.Problem("peer " + std::to_string(peer.id.value()) +
-                         " does not answer, and the server would put new shards on it",
-                     "start the peer, or remove it from the cluster");
+    findings.Problem(
+        FormatPeer(peer.id) + " does not answer, and the server would put new shards on it",
+        "start the peer, or remove it from the cluster");
   }
   NameTarget(cluster, source, request, facts, plan, findings);
   plan.notes.emplace_back(

@@ -64,9 +64,9 @@ std::vector<RestoreDifference> CompareThenAndNow(
     const CollectionRecord& record = records.at(item.source);
     for (const ShardPlacement& placement : item.shards) {
       const auto image = std::ranges::find(record.shards, placement.shard, &ShardImage::shard);
-      const auto shard = std::ranges::find(record.collection.shards, placement.shard, &Shard::id);
+      const Shard* const shard = record.collection.FindShard(placement.shard);
       for (const PeerId peer : placement.peers) gets[peer].Add(image->tar_bytes);
-      if (shard == record.collection.shards.end()) continue;
+      if (shard == nullptr) continue;
       for (const Replica& replica : shard->replicas) had[replica.peer].Add(image->tar_bytes);
     }
     if (item.copy_shards != 0) {

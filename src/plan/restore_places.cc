@@ -126,10 +126,10 @@ std::vector<ShardDemand> RestorePlacer::Demands(const CollectionRecord& record,
                        .had = {},
                        .replicas = plan.replication_factor};
     const auto planned = std::ranges::find(plan.shards, image.shard, &ShardPlacement::shard);
-    const auto shard = std::ranges::find(record.collection.shards, image.shard, &Shard::id);
+    const Shard* const shard = record.collection.FindShard(image.shard);
     if (stay && planned != plan.shards.end()) {
       demand.had = planned->peers;
-    } else if (shard != record.collection.shards.end()) {
+    } else if (shard != nullptr) {
       for (const Replica& replica : shard->replicas) demand.had.push_back(replica.peer);
     }
     demands.push_back(std::move(demand));

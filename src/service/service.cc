@@ -205,19 +205,8 @@ Result<RestoreOptions> Service::MakeRestoreOptions(const CallContext& call,
   if (command.resume_job.empty()) {
     HF_TRY(options.group, ResolveGroup(call, command.group, command.at, command.from));
   } else {
-    HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
-    HF_TRY(const auto job, catalog->FindJob(call, JobId(command.resume_job)));
-    if (!job || job->record.kind != "restore") {
-      return Error(ErrorCode::kNotFound, "there is no restore job '" + command.resume_job + "'");
-    }
-    if (job->record.cluster != cluster.name) {
-      // Its steps are recorded as done there: here they would be left out.
-      return Error(ErrorCode::kInvalidArgument,
-                   "job " + command.resume_job + " restores onto '" + job->record.cluster +
-                       "', not onto '" + cluster.name + "'",
-                   "pass --to " + job->record.cluster + ", or begin anew without --resume");
-    }
-    HF_TRY(auto request, RestoreRequestFromJson(job->documents.request_json));
+    HF_TRY(const JobDetails job, parts_->FindToResume(call, command.resume_job, "restore"));
+    HF_TRY(auto request, RestoreRequestFromJson(job.documents.request_json));
     options.group = request.first;
     options.request = std::move(request.second);
   }
@@ -325,21 +314,15 @@ Result<RestoreOutcome> Service::Restore(const CallContext& call, const RestoreCo
     outcome = *std::move(ran);
     return RestoreOutcomeToJson(*outcome, parts_->clock().Monotonic() - began);
   };
-  JobRunner runner(*catalog, *catalog, parts_->clock(), parts_->random(), {}, parts_->observer());
-  if (!command.resume_job.empty()) {
-    HF_TRY(const JobReport resumed,
-           runner.Resume(call, JobId(command.resume_job), command.wait, body));
-  } else {
-    HF_TRY(const JobReport report, runner.Run(call,
-                                              {.kind = "restore",
-                                               .cluster = cluster.name,
-                                               .subject = group.value(),
-                                               .lease_name = "cluster/" + cluster.name,
-                                               .request_json = request_json,
-                                               .interrupted = InterruptedJobs::kKeep,
-                                               .wait = command.wait},
-                                              body));
-  }
+  HF_RETURN_IF_ERROR(parts_->RunOrResume(call, command.resume_job,
+                                         {.kind = "restore",
+                                          .cluster = cluster.name,
+                                          .subject = group.value(),
+                                          .lease_name = "cluster/" + cluster.name,
+                                          .request_json = request_json,
+                                          .interrupted = InterruptedJobs::kKeep,
+                                          .wait = command.wait},
+                                         body));
   return *std::move(outcome);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -106,6 +107,37 @@ class Service::Parts {
                                          clock());
     return static_cast<Fence*>(fence_.get());
   }
+
+  /// The job that `--resume` names. kNotFound when there is none of that kind; kInvalidArgument
+  /// when it is one of another cluster: its steps are recorded as done there, here they would be
+  /// left out.
+  Result<JobDetails> FindToResume(const CallContext& call, const std::string& id,
+                                  std::string_view kind) {
+    HF_TRY(const ClusterConfig cluster, Cluster());
+    HF_TRY(Catalog* const catalog, OpenedCatalog(call));
+    HF_TRY(auto job, catalog->FindJob(call, JobId(id)));
+    if (!job || job->record.kind != kind) {
+      return Error(ErrorCode::kNotFound, "there is no " + std::string(kind) + " job '" + id + "'",
+                   "`holdfast jobs` lists them");
+    }
+    if (job->record.cluster != cluster.name) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "job " + id + " is one of cluster '" + job->record.cluster + "', not of '" +
+                       cluster.name + "'",
+                   "pass --cluster " + job->record.cluster + ", or begin anew without --resume");
+    }
+    return *std::move(job);
+  }
+  /// Runs `body` as a new job that `spec` describes, or goes on with job `resume`.
+  Status RunOrResume(const CallContext& call, const std::string& resume, const JobSpec& spec,
+                     const JobBody& body) {
+    HF_TRY(Catalog* const catalog, OpenedCatalog(call));
+    JobRunner runner(*catalog, *catalog, clock(), random_, {}, observer_);
+    const auto ran = resume.empty() ? runner.Run(call, spec, body)
+                                    : runner.Resume(call, JobId(resume), spec.wait, body);
+    return ran.ok() ? Status() : Status(ran.error());
+  }
+
   std::string SpoolDirectory() const {
     return config_.backup.spool_directory.empty() ? DefaultSpoolDirectory()
                                                   : config_.backup.spool_directory;

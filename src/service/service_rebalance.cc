@@ -35,19 +35,8 @@ Result<RebalanceAsked> Service::AskedOf(const CallContext& call, const Rebalance
   HF_TRY(const ClusterConfig cluster, parts_->Cluster());
   RebalanceAsked asked = command.asked;
   if (!command.resume_job.empty()) {
-    HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
-    HF_TRY(const auto job, catalog->FindJob(call, JobId(command.resume_job)));
-    if (!job || job->record.kind != kRebalanceKind) {
-      return Error(ErrorCode::kNotFound, "there is no rebalance job '" + command.resume_job + "'",
-                   "`holdfast jobs` lists them");
-    }
-    if (job->record.cluster != cluster.name) {
-      return Error(ErrorCode::kInvalidArgument,
-                   "job " + command.resume_job + " rebalances '" + job->record.cluster +
-                       "', not '" + cluster.name + "'",
-                   "pass --cluster " + job->record.cluster + ", or begin anew without --resume");
-    }
-    HF_TRY(asked, RebalanceAskedFromJson(job->documents.request_json));
+    HF_TRY(const JobDetails job, parts_->FindToResume(call, command.resume_job, kRebalanceKind));
+    HF_TRY(asked, RebalanceAskedFromJson(job.documents.request_json));
   }
   asked.request.limits = cluster.peers;
   return asked;
@@ -88,21 +77,15 @@ Result<RebalanceOutcome> Service::Rebalance(const CallContext& call,
     outcome = *std::move(ran);
     return RebalanceOutcomeToJson(*outcome, parts_->clock().Monotonic() - began);
   };
-  JobRunner runner(*catalog, *catalog, parts_->clock(), parts_->random(), {}, parts_->observer());
-  if (!command.resume_job.empty()) {
-    HF_TRY(const JobReport resumed,
-           runner.Resume(call, JobId(command.resume_job), command.wait, body));
-  } else {
-    HF_TRY(const JobReport report, runner.Run(call,
-                                              {.kind = kRebalanceKind,
-                                               .cluster = cluster.name,
-                                               .subject = {},
-                                               .lease_name = lease_name,
-                                               .request_json = RebalanceAskedToJson(asked),
-                                               .interrupted = InterruptedJobs::kKeep,
-                                               .wait = command.wait},
-                                              body));
-  }
+  HF_RETURN_IF_ERROR(parts_->RunOrResume(call, command.resume_job,
+                                         {.kind = kRebalanceKind,
+                                          .cluster = cluster.name,
+                                          .subject = {},
+                                          .lease_name = lease_name,
+                                          .request_json = RebalanceAskedToJson(asked),
+                                          .interrupted = InterruptedJobs::kKeep,
+                                          .wait = command.wait},
+                                         body));
   return *std::move(outcome);
 }
 

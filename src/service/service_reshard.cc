@@ -21,20 +21,8 @@ Result<ReshardOptions> Service::MakeReshardOptions(const CallContext& call,
   options.fence_limit = cluster.fence_limit;
   options.limits = cluster.peers;
   if (command.resume_job.empty()) return options;
-  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
-  HF_TRY(const auto job, catalog->FindJob(call, JobId(command.resume_job)));
-  if (!job || job->record.kind != "reshard") {
-    return Error(ErrorCode::kNotFound, "there is no reshard job '" + command.resume_job + "'",
-                 "`holdfast jobs` lists them");
-  }
-  if (job->record.cluster != cluster.name) {
-    // Its steps are recorded as done there: here they would be left out.
-    return Error(ErrorCode::kInvalidArgument,
-                 "job " + command.resume_job + " is one of cluster '" + job->record.cluster +
-                     "', not of '" + cluster.name + "'",
-                 "pass --cluster " + job->record.cluster);
-  }
-  HF_TRY(options.request, ReshardRequestFromJson(job->documents.request_json));
+  HF_TRY(const JobDetails job, parts_->FindToResume(call, command.resume_job, "reshard"));
+  HF_TRY(options.request, ReshardRequestFromJson(job.documents.request_json));
   return options;
 }
 
@@ -68,21 +56,15 @@ Result<ReshardOutcome> Service::Reshard(const CallContext& call, const ReshardCo
     outcome = *std::move(ran);
     return ReshardOutcomeToJson(*outcome, parts_->clock().Monotonic() - began);
   };
-  JobRunner runner(*catalog, *catalog, parts_->clock(), parts_->random(), {}, parts_->observer());
-  if (!command.resume_job.empty()) {
-    HF_TRY(const JobReport resumed,
-           runner.Resume(call, JobId(command.resume_job), command.wait, body));
-  } else {
-    HF_TRY(const JobReport report, runner.Run(call,
-                                              {.kind = "reshard",
-                                               .cluster = cluster.name,
-                                               .subject = subject,
-                                               .lease_name = "cluster/" + cluster.name,
-                                               .request_json = request_json,
-                                               .interrupted = InterruptedJobs::kKeep,
-                                               .wait = command.wait},
-                                              body));
-  }
+  HF_RETURN_IF_ERROR(parts_->RunOrResume(call, command.resume_job,
+                                         {.kind = "reshard",
+                                          .cluster = cluster.name,
+                                          .subject = subject,
+                                          .lease_name = "cluster/" + cluster.name,
+                                          .request_json = request_json,
+                                          .interrupted = InterruptedJobs::kKeep,
+                                          .wait = command.wait},
+                                         body));
   return *std::move(outcome);
 }
 

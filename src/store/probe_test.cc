@@ -114,31 +114,13 @@ TEST_F(ProbeStoreTest, AnObjectThatCannotBeDeletedIsNamed) {
 
 TEST_F(ProbeStoreTest, AStoreWithoutConditionalPutsIsUsable) {
   /// Overwrites whatever it is asked.
-  class Careless final : public ObjectStore {
+  class Careless final : public testing::ForwardingStore {
    public:
-    explicit Careless(ObjectStore& base) : base_(base) {}
+    using ForwardingStore::ForwardingStore;
     Status Put(const CallContext& call, std::string_view key, const ObjectBody& body,
                PutMode) override {
       return base_.Put(call, key, body, PutMode::kReplace);
     }
-    Result<Bytes> Get(const CallContext& call, std::string_view key,
-                      std::optional<ByteRange> range) override {
-      return base_.Get(call, key, range);
-    }
-    Result<StoredObject> Stat(const CallContext& call, std::string_view key) override {
-      return base_.Stat(call, key);
-    }
-    Result<std::vector<StoredObject>> List(const CallContext& call, std::string_view prefix,
-                                           std::string_view after) override {
-      return base_.List(call, prefix, after);
-    }
-    Status Delete(const CallContext& call, std::string_view key) override {
-      return base_.Delete(call, key);
-    }
-    std::string Describe() const override { return "careless"; }
-
-   private:
-    ObjectStore& base_;
   } careless(memory_);
 
   const auto report = ProbeStore({}, careless, clock_, KernelRandom());

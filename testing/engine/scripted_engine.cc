@@ -332,6 +332,20 @@ void ScriptedEngine::Add(CallFault fault) {
   world_->call_faults.push_back(std::move(fault));
 }
 
+void ScriptedEngine::DieAt(std::uint64_t n, bool after_effect) {
+  CallFault fault;
+  fault.skip = static_cast<int>(n);
+  fault.error = Error(ErrorCode::kInternal, "this process is dead");
+  if (after_effect) {
+    fault.after_effect = true;
+    Add(fault);
+    ++fault.skip;
+  }
+  fault.after_effect = false;
+  fault.times = -1;
+  Add(fault);
+}
+
 void ScriptedEngine::Add(StreamFault fault) {
   const std::scoped_lock lock(world_->mutex);
   world_->stream_faults.push_back(std::move(fault));

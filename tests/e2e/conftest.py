@@ -14,8 +14,12 @@ for folder in (_TESTS / "e2e", _TESTS / "contract", _TESTS.parent / "sandbox"):
     sys.path.insert(0, str(folder))
 pytest.register_assert_rewrite("golden")
 
+import golden  # noqa: E402
+import small  # noqa: E402
 from clusters import RealThree, SandboxCluster  # noqa: E402
+from holdfast_sandbox.demo_client import Client  # noqa: E402
 from program import BINARY, Program  # noqa: E402
+from reshard_tools import alias, names  # noqa: E402
 
 
 def call(method: str, url: str, body: object = None) -> dict:
@@ -29,8 +33,14 @@ def call(method: str, url: str, body: object = None) -> dict:
         return json.loads(answer.read())
 
 
+@pytest.fixture(scope="module")
+def sandbox_arguments():
+    """Of the sandbox that `servers` starts; a module may want others."""
+    return ("--optimizer", "auto")
+
+
 @pytest.fixture(scope="module", params=["sandbox", "real"])
-def servers(request, tmp_path_factory):
+def servers(request, tmp_path_factory, sandbox_arguments):
     """A cluster of three nodes, of each kind in turn; nodes may be killed and started."""
     if not BINARY.exists():
         pytest.fail(f"{BINARY} is missing: ./dev build holdfast")
@@ -38,9 +48,31 @@ def servers(request, tmp_path_factory):
     if request.param == "real":
         made = RealThree(folder, request.getfixturevalue("real_binary"))
     else:
-        made = SandboxCluster(folder, 3, ("--optimizer", "auto"))
+        made = SandboxCluster(folder, 3, sandbox_arguments)
     yield made
     made.down()
+
+
+@pytest.fixture(scope="module")
+def client(servers):
+    """Asks all nodes of that cluster."""
+    return Client(servers.urls)
+
+
+@pytest.fixture(scope="module")
+def wanted(client, program):
+    """Every point of `docs` as it was when the module's `program` took its group."""
+    return golden.points(client, small.NAME)
+
+
+@pytest.fixture()
+def docs(client):
+    """`docs` with two shards of two replicas, read as `live`; nothing is left of the test."""
+    small.make(client, replicas=2)
+    alias(client, "live", small.NAME)
+    yield small.NAME
+    for name in names(client):
+        small.drop(client, name)
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,14 @@ def program(folder: Path, urls: list[str]) -> Program:
     return made
 
 
+def program_with_group(folder: Path, urls: list[str], client: Client) -> Program:
+    """With one group of `docs`: four shards, two replicas."""
+    make(client, replicas=2, shards=4)
+    made = program(folder, urls)
+    made.done("backup")
+    return made
+
+
 def node_side(client: Client) -> list[str]:
     """Names of all snapshots that the nodes keep."""
     found = []

@@ -5,16 +5,11 @@ from __future__ import annotations
 
 import golden
 import pytest
-from holdfast_sandbox.demo_client import Client, quote
+from holdfast_sandbox.demo_client import quote
 from program import Program
 from shapes import SHAPES, make
 
 METADATA = {"team": {"owner": "search", "n": [1, None]}, "odd key/50%": "x", "kept": 1}
-
-
-@pytest.fixture(scope="module")
-def client(servers):
-    return Client(servers.urls)
 
 
 @pytest.fixture(scope="module")

@@ -28,16 +28,7 @@ def client(servers):
 
 @pytest.fixture(scope="module")
 def program(servers, client, tmp_path_factory):
-    """One group of `docs`: four shards, two replicas."""
-    small.make(client, replicas=2, shards=4)
-    made = small.program(tmp_path_factory.mktemp("rebalance"), servers.urls)
-    made.done("backup")
-    return made
-
-
-@pytest.fixture(scope="module")
-def wanted(client, program):
-    return golden.points(client, small.NAME)
+    return small.program_with_group(tmp_path_factory.mktemp("rebalance"), servers.urls, client)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import golden
 import pytest
 import shapes
 import small
-from holdfast_sandbox.demo_client import Client, wait_for
+from holdfast_sandbox.demo_client import wait_for
 from reshard_tools import Writer, alias, all_active, behind, names, shards_of
 
 COPY = ("--method", "copy")
@@ -18,23 +18,8 @@ LOST = 2
 
 
 @pytest.fixture(scope="module")
-def client(servers):
-    return Client(servers.urls)
-
-
-@pytest.fixture(scope="module")
 def program(client, tmp_path_factory):
     return small.program(tmp_path_factory.mktemp("reshard"), client.urls)
-
-
-@pytest.fixture()
-def docs(client):
-    """`docs_v1` with two shards of two replicas, read as `docs`."""
-    small.make(client, replicas=2)
-    alias(client, "live", small.NAME)
-    yield small.NAME
-    for name in names(client):
-        small.drop(client, name)
 
 
 @pytest.mark.parametrize("number", [5, 1])

@@ -10,44 +10,22 @@ import golden
 import pytest
 import shapes
 import small
-from clusters import RealThree, SandboxCluster
-from holdfast_sandbox.demo_client import Client, quote, wait_for
-from reshard_tools import Writer, alias, all_active, names, shards_of
+from holdfast_sandbox.demo_client import quote, wait_for
+from reshard_tools import Writer, all_active, names, shards_of
 
 NATIVE = ("--method", "native", "--json")
 LOST = 2
 
 
-@pytest.fixture(scope="module", params=["sandbox", "real"])
-def servers(request, tmp_path_factory):
-    """A cluster of three nodes that reshards; each kind in turn."""
-    folder = tmp_path_factory.mktemp(request.param) / "c"
-    if request.param == "real":
-        made = RealThree(folder, request.getfixturevalue("real_binary"))
-    else:
-        made = SandboxCluster(folder, 3, ("--resharding",))
-    yield made
-    made.down()
-
-
 @pytest.fixture(scope="module")
-def client(servers):
-    return Client(servers.urls)
+def sandbox_arguments():
+    """A cluster that reshards; a real one of these tests always does."""
+    return ("--resharding",)
 
 
 @pytest.fixture(scope="module")
 def program(client, tmp_path_factory):
     return small.program(tmp_path_factory.mktemp("native"), client.urls)
-
-
-@pytest.fixture()
-def docs(client):
-    """`docs` with two shards of two replicas, read as `live`."""
-    small.make(client, replicas=2)
-    alias(client, "live", small.NAME)
-    yield small.NAME
-    for name in names(client):
-        small.drop(client, name)
 
 
 def counts(client, name):

@@ -116,6 +116,11 @@ Error ErrorOfAnswer(const HttpRequest& request, const HttpResponse& answer, Effe
   return {code, std::move(message), std::move(hint)};
 }
 
+Error OfState(Error error) {
+  if (error.code() != ErrorCode::kInvalidArgument) return error;
+  return std::move(error).As(ErrorCode::kFailedPrecondition);
+}
+
 Result<Json> ResultOfAnswer(const HttpRequest& request, const HttpResponse& answer, Effect effect) {
   if (!answer.ok()) return ErrorOfAnswer(request, answer, effect);
   Result<Json> document = json::Parse(answer.body, "the answer");

@@ -36,6 +36,10 @@ Error ErrorOfAnswer(const HttpRequest& request, const HttpResponse& answer, Effe
 Result<json::Json> ResultOfAnswer(const HttpRequest& request, const HttpResponse& answer,
                                   Effect effect);
 
+/// The error of a well-formed change to what the cluster agrees on: there a 400 is about the state
+/// of the cluster (kFailedPrecondition), not about the request.
+Error OfState(Error error);
+
 /// Seconds that a 429 asks to wait, at least 1.
 Duration RetryAfter(const HttpResponse& answer);
 

@@ -13,6 +13,7 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
+using json::Member;
 
 constexpr std::string_view kEngineName = "qdrant";
 // Levels of telemetry (reference 1.1): configuration; shards of all peers; shards with their
@@ -26,15 +27,6 @@ constexpr const char* kGatherSeconds = "10";
 // Where their number is not told: what the server aims at on a few cores.
 constexpr std::uint32_t kSegmentsGuess = 4;
 constexpr std::uint32_t kNoSuchShard = std::numeric_limits<std::uint32_t>::max();
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
-
-Url CollectionUrl(const Url& url, const std::string& name) { return url / "collections" / name; }
 
 bool IsCalm(const std::string& status) { return status == "green" || status == "grey"; }
 

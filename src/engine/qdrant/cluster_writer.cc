@@ -12,25 +12,16 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
+using json::Member;
 
 // Ids of one delete: well below the 32 MiB that a body may have (reference 0.1).
 constexpr std::size_t kDeletesAtOnce = 1000;
-constexpr Duration kPoll = std::chrono::milliseconds(50);
 // `?timeout=` of a creation that the server would wait for in vain. What became of it is looked at.
 constexpr Duration kCreationWithDeadPeer = std::chrono::seconds(3);
 constexpr Duration kSendSilence = std::chrono::seconds(60);
 // What a node takes at least to hash what it was sent, before it says that it recovers.
 constexpr Duration kHashTimeMin = std::chrono::minutes(2);
 constexpr std::uint64_t kHashBytesPerSecond = 50 * kMiB;
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
-
-Url CollectionUrl(const Url& url, const std::string& name) { return url / "collections" / name; }
 
 // Lends a source to an exchange that wants to own one.
 class LentSource final : public ByteSource {
@@ -69,30 +60,6 @@ Result<Json> QdrantClusterWriter::Change(const CallContext& call, HttpMethod met
   Result<Json> result = api_.Change(call, method, api_.WithTimeout(call, url, at_most), body);
   if (!result.ok()) return std::move(result).error().While(doing);
   return result;
-}
-
-Status QdrantClusterWriter::WaitEverywhere(const CallContext& call, const std::string& what,
-                                           const Seen& seen) {
-  HF_TRY(const LocatedCluster cluster, directory_.Located(call));
-  const CallContext within = api_.clock().Within(call, api_.timeouts().change);
-  for (const LocatedPeer& peer : cluster.peers) {
-    if (!peer.url) continue;
-    for (;;) {
-      const Result<bool> done = seen(within, *peer.url);
-      if (done.ok() && *done) break;
-      // A peer that has died meanwhile is none that the next call can go to.
-      if (!done.ok() && done.error().code() == ErrorCode::kUnavailable &&
-          api_.clock().Check(within).ok()) {
-        break;
-      }
-      if (!done.ok() && api_.clock().Check(within).ok()) return done.error().While(what);
-      const Status slept = api_.clock().SleepFor(within, kPoll);
-      if (slept.ok()) continue;
-      return Error(slept.error().code(),
-                   what + ": peer " + std::to_string(peer.id.value()) + " has not seen it yet");
-    }
-  }
-  return {};
 }
 
 Result<bool> QdrantClusterWriter::Exists(const CallContext& call, const Url& url,
@@ -153,9 +120,10 @@ Status QdrantClusterWriter::CreateCollection(const CallContext& call, const std:
     return Error(ErrorCode::kAlreadyExists, doing + ": there is an alias of this name");
   }
   HF_TRY(const bool waited, MakeShards(call, CollectionUrl(url, name), body, doing));
-  HF_RETURN_IF_ERROR(WaitEverywhere(call, doing, [&](const CallContext& inner, const Url& peer) {
-    return waited ? Exists(inner, peer, name) : IsReady(inner, peer, name);
-  }));
+  HF_RETURN_IF_ERROR(
+      directory_.AwaitEverywhere(call, doing, [&](const CallContext& inner, const Url& peer) {
+        return waited ? Exists(inner, peer, name) : IsReady(inner, peer, name);
+      }));
   return DisableForeignQuantization(call, name, body);
 }
 
@@ -181,11 +149,11 @@ Status QdrantClusterWriter::DropCollection(const CallContext& call, const std::s
   const Result<Json> dropped =
       Change(call, HttpMethod::kDelete, CollectionUrl(url, name), Json(), doing);
   if (!dropped.ok() && dropped.error().code() != ErrorCode::kNotFound) return dropped.error();
-  return WaitEverywhere(call, doing,
-                        [&](const CallContext& inner, const Url& peer) -> Result<bool> {
-                          HF_TRY(const bool exists, Exists(inner, peer, name));
-                          return !exists;
-                        });
+  return directory_.AwaitEverywhere(call, doing,
+                                    [&](const CallContext& inner, const Url& peer) -> Result<bool> {
+                                      HF_TRY(const bool exists, Exists(inner, peer, name));
+                                      return !exists;
+                                    });
 }
 
 Status QdrantClusterWriter::CreateShardKey(const CallContext& call, const std::string& collection,
@@ -205,12 +173,12 @@ Status QdrantClusterWriter::CreateShardKey(const CallContext& call, const std::s
   }
   HF_TRY(const bool waited,
          MakeShards(call, CollectionUrl(url, collection) / "shards", body, doing));
-  return WaitEverywhere(call, doing,
-                        [&](const CallContext& inner, const Url& peer) -> Result<bool> {
-                          HF_TRY(const bool seen, HasKey(inner, peer, collection, spec.key));
-                          if (!seen || waited) return seen;
-                          return IsReady(inner, peer, collection);
-                        });
+  return directory_.AwaitEverywhere(
+      call, doing, [&](const CallContext& inner, const Url& peer) -> Result<bool> {
+        HF_TRY(const bool seen, HasKey(inner, peer, collection, spec.key));
+        if (!seen || waited) return seen;
+        return IsReady(inner, peer, collection);
+      });
 }
 
 Status QdrantClusterWriter::DropShardKey(const CallContext& call, const std::string& collection,
@@ -223,11 +191,11 @@ Status QdrantClusterWriter::DropShardKey(const CallContext& call, const std::str
                               CollectionUrl(url, collection) / "shards" / "delete",
                               Json{{"shard_key", ShardKeyJson(key)}}, doing));
   }
-  return WaitEverywhere(call, doing,
-                        [&](const CallContext& inner, const Url& peer) -> Result<bool> {
-                          HF_TRY(const bool exists, HasKey(inner, peer, collection, key));
-                          return !exists;
-                        });
+  return directory_.AwaitEverywhere(
+      call, doing, [&](const CallContext& inner, const Url& peer) -> Result<bool> {
+        HF_TRY(const bool exists, HasKey(inner, peer, collection, key));
+        return !exists;
+      });
 }
 
 Status QdrantClusterWriter::CreateIndex(const CallContext& call, const std::string& collection,
@@ -343,7 +311,7 @@ Status QdrantClusterWriter::SwitchAliases(const CallContext& call,
   HF_RETURN_IF_ERROR(Change(call, HttpMethod::kPost, url / "collections" / "aliases",
                             Json{{"actions", std::move(actions)}}, "switch aliases"));
   // A peer that has not heard of it serves the old collection still.
-  return WaitEverywhere(
+  return directory_.AwaitEverywhere(
       call, "switch aliases", [&](const CallContext& inner, const Url& peer) -> Result<bool> {
         HF_TRY(const Json there, api_.Get(inner, peer / "aliases", Right::kManage));
         HF_TRY(const auto targets, ReadAliases(there));

@@ -52,8 +52,6 @@ class QdrantClusterWriter {
   Status FinishCollection(const CallContext& call, const std::string& name, const Collection& as);
 
  private:
-  using Seen = std::function<Result<bool>(const CallContext&, const Url&)>;
-
   Result<json::Json> Change(const CallContext& call, HttpMethod method, const Url& url,
                             const json::Json& body, const std::string& doing,
                             std::optional<Duration> at_most = std::nullopt);
@@ -63,9 +61,6 @@ class QdrantClusterWriter {
   /// to wait for all replicas: whether it was made at all and is ready must be looked at.
   Result<bool> MakeShards(const CallContext& call, const Url& url, const json::Json& body,
                           const std::string& doing);
-  /// Polls the peers that answer until each has `seen` it. kDeadlineExceeded naming one that has
-  /// not within the change timeout.
-  Status WaitEverywhere(const CallContext& call, const std::string& what, const Seen& seen);
   /// It exists there, and the replicas there are Active.
   Result<bool> IsReady(const CallContext& call, const Url& url, const std::string& name);
   Result<bool> Exists(const CallContext& call, const Url& url, const std::string& name);

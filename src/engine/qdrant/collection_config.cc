@@ -7,13 +7,7 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
+using json::Member;
 
 std::uint32_t Number32(const Json& object, const char* name, std::uint32_t fallback) {
   const Json& value = Member(object, name);

@@ -12,17 +12,11 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
+using json::Member;
 using json::Reader;
 
 // The state that a stand-alone server's only replica is in, since it names no states.
 constexpr ReplicaState kStandaloneState = ReplicaState::kActive;
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
 
 std::uint64_t NumberOr(const Json& value, std::uint64_t fallback) {
   return value.is_number_unsigned() ? value.get<std::uint64_t>() : fallback;

@@ -9,18 +9,13 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
+using json::Member;
 
 // Absent means float32, on both sides (reference 2.3).
 constexpr const char* kDefaultDatatype = "float32";
 
 Error Malformed(ErrorCode code, std::string_view what, std::string_view problem) {
   return {code, std::string(what) + ": " + std::string(problem)};
-}
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
 }
 
 // One dense vector; the names of its members are the same in segment.json and in the create body.

@@ -41,6 +41,11 @@ struct NodeTimeouts {
   Duration change = std::chrono::seconds(60);
 };
 
+/// Of a collection on the node at `url`.
+inline Url CollectionUrl(const Url& url, const std::string& name) {
+  return url / "collections" / name;
+}
+
 /// Thread-safe.
 class NodeApi {
  public:

@@ -9,6 +9,8 @@
 namespace holdfast::qdrant {
 namespace {
 
+constexpr Duration kPoll = std::chrono::milliseconds(50);
+
 std::string NameOf(PeerId peer) {
   return peer == kStandalonePeer ? "a stand-alone server" : FormatPeer(peer);
 }
@@ -288,6 +290,30 @@ Result<Url> PeerDirectory::LeaderUrl(const CallContext& call) {
   }
   HF_RETURN_IF_ERROR(api_.clock().Check(call));
   return any;
+}
+
+Status PeerDirectory::AwaitEverywhere(const CallContext& call, const std::string& what,
+                                      const Seen& seen) {
+  HF_TRY(const LocatedCluster cluster, Located(call));
+  const CallContext within = api_.clock().Within(call, api_.timeouts().change);
+  for (const LocatedPeer& peer : cluster.peers) {
+    if (!peer.url) continue;
+    for (;;) {
+      const Result<bool> done = seen(within, *peer.url);
+      if (done.ok() && *done) break;
+      // A peer that has died meanwhile is none that the next call can go to.
+      if (!done.ok() && done.error().code() == ErrorCode::kUnavailable &&
+          api_.clock().Check(within).ok()) {
+        break;
+      }
+      if (!done.ok() && api_.clock().Check(within).ok()) return done.error().While(what);
+      const Status slept = api_.clock().SleepFor(within, kPoll);
+      if (slept.ok()) continue;
+      return Error(slept.error().code(),
+                   what + ": " + FormatPeer(peer.id) + " has not seen it yet");
+    }
+  }
+  return {};
 }
 
 }  // namespace holdfast::qdrant

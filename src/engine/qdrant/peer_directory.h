@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -68,6 +69,12 @@ class PeerDirectory {
   /// there: one that another peer forwards while leaders change is lost, which takes the whole
   /// timeout to notice (run: right after a node was killed and started again).
   Result<Url> LeaderUrl(const CallContext& call);
+
+  /// Whether the node at an address has seen something.
+  using Seen = std::function<Result<bool>(const CallContext&, const Url&)>;
+  /// Polls the peers that answer until each has `seen` it, `what` says what, for people.
+  /// kDeadlineExceeded naming one that has not within the change timeout.
+  Status AwaitEverywhere(const CallContext& call, const std::string& what, const Seen& seen);
 
   /// True when what was found last is a stand-alone server.
   bool standalone();

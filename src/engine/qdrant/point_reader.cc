@@ -14,17 +14,11 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
+using json::Member;
 
 // Bodies of per-replica reads may have 2 MiB (reference 0.1), answers with vectors are far larger.
 constexpr std::size_t kPointsAtOnce = 64;
 constexpr std::uint64_t kGoldenAnswers = 10;
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
 
 Error Unexpected(const std::string& what) {
   return {ErrorCode::kUnavailable, "unexpected answer: " + what};

@@ -15,8 +15,6 @@ constexpr Duration kPoll = std::chrono::milliseconds(50);
 /// How long one call waits for a cleaning that goes on; then it asks again (reference 5).
 constexpr std::chrono::seconds kCleanWait{20};
 
-Url CollectionUrl(const Url& url, const std::string& name) { return url / "collections" / name; }
-
 const char* StepName(ReshardStep step) {
   switch (step) {
     case ReshardStep::kCommitRead:
@@ -29,12 +27,6 @@ const char* StepName(ReshardStep step) {
       break;
   }
   return "abort_resharding";
-}
-
-/// The server answers 400 to what does not fit the state: no fault of the request.
-Error StateError(Error error) {
-  if (error.code() != ErrorCode::kInvalidArgument) return error;
-  return std::move(error).As(ErrorCode::kFailedPrecondition);
 }
 
 }  // namespace
@@ -68,43 +60,26 @@ Status QdrantResharder::Change(const CallContext& call, const std::string& colle
   HF_TRY(const Url url, directory_.LeaderUrl(call));
   const Url target = api_.WithTimeout(call, CollectionUrl(url, collection) / "cluster");
   const Result<Json> done = api_.Change(call, HttpMethod::kPost, target, body);
-  if (!done.ok()) return StateError(done.error()).While(doing);
+  if (!done.ok()) return OfState(done.error()).While(doing);
   return WaitApplied(call, doing);
 }
 
 Status QdrantResharder::WaitApplied(const CallContext& call, const std::string& doing) {
-  const CallContext within = api_.clock().Within(call, api_.timeouts().change);
-  HF_TRY(const Url leader, directory_.LeaderUrl(within));
-  HF_TRY(const Json told, api_.Get(within, leader / "cluster", Right::kManage));
+  HF_TRY(const Url leader, directory_.LeaderUrl(call));
+  HF_TRY(const Json told, api_.Get(call, leader / "cluster", Right::kManage));
   HF_TRY(const NodeView there, ReadNodeView(told));
-  HF_TRY(const LocatedCluster cluster, directory_.Located(within));
-  for (const LocatedPeer& peer : cluster.peers) {
-    if (!peer.url) continue;
-    for (;;) {
-      const Result<Json> answer = api_.Get(within, *peer.url / "cluster", Right::kManage);
-      // A peer that has died meanwhile is none that the next call can go to.
-      if (!answer.ok() && answer.error().code() == ErrorCode::kUnavailable) break;
-      if (!answer.ok()) return answer.error().While(doing);
-      HF_TRY(const NodeView here, ReadNodeView(*answer));
-      if (here.commit >= there.commit && here.unapplied == 0) break;
-      const Status slept = api_.clock().SleepFor(within, kPoll);
-      if (slept.ok()) continue;
-      return Error(slept.error().code(),
-                   doing + ": peer " + std::to_string(peer.id.value()) + " has not applied it yet");
-    }
-  }
-  return {};
+  return directory_.AwaitEverywhere(
+      call, doing, [&](const CallContext& inner, const Url& peer) -> Result<bool> {
+        HF_TRY(const Json answer, api_.Get(inner, peer / "cluster", Right::kManage));
+        HF_TRY(const NodeView here, ReadNodeView(answer));
+        return here.commit >= there.commit && here.unapplied == 0;
+      });
 }
 
 Result<bool> QdrantResharder::CanReshard(const CallContext& call) {
   HF_TRY(const Url url, directory_.LeaderUrl(call));
   HF_TRY(const Json telemetry, api_.Get(call, (url / "telemetry").With("details_level", "1")));
-  const Json* at = &telemetry;
-  for (const char* name : {"cluster", "resharding_enabled"}) {
-    if (!at->is_object() || !at->contains(name)) return false;
-    at = &(*at)[name];
-  }
-  return *at == Json(true);
+  return json::Member(json::Member(telemetry, "cluster"), "resharding_enabled") == Json(true);
 }
 
 Result<std::optional<Resharding>> QdrantResharder::ReadResharding(const CallContext& call,
@@ -177,9 +152,7 @@ Status QdrantResharder::CleanReplica(const CallContext& call, const ReplicaRef& 
                            .With("timeout", std::to_string(kCleanWait.count()));
     // Asking again joins the cleaning that goes on, or finds it done (reference 5).
     HF_TRY(const Json result, api_.Change(call, HttpMethod::kPost, target, Json()));
-    if (result.is_object() && result.contains("status") && result["status"] == "completed") {
-      return {};
-    }
+    if (json::Member(result, "status") == "completed") return {};
     HF_RETURN_IF_ERROR(api_.clock().SleepFor(call, kPoll));
   }
 }

@@ -15,19 +15,13 @@ using json::Json;
 constexpr const char* kMethod = "stream_records";
 
 Url ClusterUrl(const Url& url, const std::string& name) {
-  return url / "collections" / name / "cluster";
+  return CollectionUrl(url, name) / "cluster";
 }
 
 Json PeersOf(const TransferRef& transfer) {
   return {{"shard_id", transfer.shard.value()},
           {"from_peer_id", transfer.from.value()},
           {"to_peer_id", transfer.to.value()}};
-}
-
-/// A 400 here is about the state of the cluster: the request itself is well-formed.
-Error OfState(Error error) {
-  if (error.code() != ErrorCode::kInvalidArgument) return error;
-  return std::move(error).As(ErrorCode::kFailedPrecondition);
 }
 
 /// Takes a number off the front of `text`.

@@ -102,11 +102,7 @@ class ImagePoints::OpenShard {
   }
 
   Status Unpack(const CallContext& call, const std::string& tar) {
-    HF_TRY(const auto reader, ImageReader::Open(call, owner_.repository_, image_.image));
-    if (reader->size() != image_.tar_bytes || ToHex(reader->sha256()) != image_.tar_sha256) {
-      return Error(ErrorCode::kDataLoss,
-                   "image " + image_.image + " is not the one that the collection's record names");
-    }
+    HF_TRY(const auto reader, OpenImage(call, owner_.repository_, image_));
     HF_TRY(const auto source, reader->OpenTar(call, owner_.options_.read));
     return WriteFile(call, *source, tar);
   }

@@ -3,14 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "ops/insist.h"
+
 namespace holdfast {
 namespace {
-
-/// What says something about the replica that was asked, not about the question.
-bool AnotherMayAnswer(const Error& error) {
-  return IsRetryable(error.code()) || error.code() == ErrorCode::kNotFound ||
-         error.code() == ErrorCode::kAborted;
-}
 
 bool SameShards(const std::vector<SourceShard>& a, const std::vector<SourceShard>& b) {
   return std::ranges::equal(a, b, [](const SourceShard& x, const SourceShard& y) {
@@ -93,7 +89,7 @@ Result<PointPage> LivePoints::ReadPage(const CallContext& call, ShardId shard,
       Result<PointPage> page = engine_.ReadPage(
           call, {.peer = peers[i], .collection = collection_, .shard = shard}, after, limits);
       if (page.ok() && i > 0) Prefer(shard, peers[i]);
-      if (page.ok() || !AnotherMayAnswer(page.error())) return page;
+      if (page.ok() || !AnotherMayAnswer(page.error().code())) return page;
       last = std::move(page).error();
     }
   }

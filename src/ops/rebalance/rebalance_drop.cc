@@ -31,7 +31,7 @@ Result<std::string> RebalanceSteps::WhyNotDrop(const Work& work, const Works& wo
     }
   }
   std::size_t kept = 0;
-  const auto shard = std::ranges::find(now.shards, step.shard, &Shard::id);
+  const Shard* const shard = now.FindShard(step.shard);
   for (const Replica& replica : shard->replicas) {
     if (going.contains(replica.peer)) continue;
     const ReplicaRef ref{.peer = replica.peer, .collection = step.collection, .shard = step.shard};
@@ -58,7 +58,7 @@ Status RebalanceSteps::Drop(Work& work, const Works& works) {
     if (now.ok()) {
       blind_since_.reset();
       missing_since_.erase(step.collection);
-      if (!StateAt(*now, step.shard, step.from)) return Done(work);
+      if (!now->StateOf(step.shard, step.from)) return Done(work);
       if (!asked) {
         auto reason = WhyNotDrop(work, works, *now);
         if (!reason.ok() && !Tolerable(reason.error())) return std::move(reason).error();
@@ -110,7 +110,7 @@ Status RebalanceSteps::CleanUp(const CallContext& call, const TransferRef& trans
     } else {
       const bool listed = std::ranges::any_of(
           now->transfers, [&](const ShardTransfer& one) { return IsTransfer(one, transfer); });
-      const auto state = StateAt(*now, transfer.shard, transfer.to);
+      const auto state = now->StateOf(transfer.shard, transfer.to);
       const bool half = state && state != ReplicaState::kActive;
       if (!listed && !half) return {};
       // Dropping it ends its transfers in the same moment, also those by which the servers recover

@@ -463,17 +463,7 @@ TEST_F(RebalanceFaultTest, GoesOnAfterADeathAtAnyCall) {
     for (std::uint64_t n = 0; n < calls; ++n) {
       SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? ", after its effect" : ""));
       Make();
-      CallFault fault;
-      fault.skip = static_cast<int>(n);
-      fault.error = Error(ErrorCode::kInternal, "this process is dead");
-      if (after_effect) {
-        fault.after_effect = true;
-        engine_.Add(fault);
-        ++fault.skip;
-      }
-      fault.after_effect = false;
-      fault.times = -1;
-      engine_.Add(fault);
+      engine_.DieAt(n, after_effect);
       Journal journal;
       static_cast<void>(Run(journal, Options()).ok());
       engine_.ClearFaults();

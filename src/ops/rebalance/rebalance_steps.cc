@@ -22,14 +22,6 @@ constexpr Duration kTryPause = std::chrono::seconds(2);
 
 }  // namespace
 
-std::optional<ReplicaState> StateAt(const Collection& collection, ShardId shard, PeerId peer) {
-  const auto found = std::ranges::find(collection.shards, shard, &Shard::id);
-  if (found == collection.shards.end()) return std::nullopt;
-  const auto replica = std::ranges::find(found->replicas, peer, &Replica::peer);
-  if (replica == found->replicas.end()) return std::nullopt;
-  return replica->state;
-}
-
 TransferRef RebalanceSteps::RefOf(const RebalanceStep& step) {
   return {.collection = step.collection, .shard = step.shard, .from = step.from, .to = step.to};
 }
@@ -205,8 +197,8 @@ Result<bool> RebalanceSteps::Judge(Work& work, const Collection& now) {
       return LookAtPeers(work);
     }
   }
-  const auto target = StateAt(now, step.shard, step.to);
-  const bool source_stays = StateAt(now, step.shard, step.from).has_value();
+  const auto target = now.StateOf(step.shard, step.to);
+  const bool source_stays = now.StateOf(step.shard, step.from).has_value();
   const bool done = target == ReplicaState::kActive &&
                     (step.action == RebalanceAction::kReplicate || !source_stays);
   if (done) {
@@ -319,8 +311,8 @@ Result<bool> RebalanceSteps::Start(Work& work) {
   // What others do has come first: a new plan sees to it.
   const bool theirs = std::ranges::any_of(
       now->transfers, [&](const ShardTransfer& one) { return one.shard == step.shard; });
-  if (theirs || !now->resharding.empty() || StateAt(*now, step.shard, step.to) ||
-      StateAt(*now, step.shard, step.from) != ReplicaState::kActive) {
+  if (theirs || !now->resharding.empty() || now->StateOf(step.shard, step.to) ||
+      now->StateOf(step.shard, step.from) != ReplicaState::kActive) {
     work.state = State::kFailed;
     return true;
   }

@@ -27,9 +27,6 @@ inline constexpr Duration kPollMin = std::chrono::milliseconds(200);
 /// on one after the other, and a call without an answer may take effect later.
 inline constexpr Duration kUnseenPatience = std::chrono::seconds(10);
 
-/// Of the replica on that peer; nothing when it has none.
-std::optional<ReplicaState> StateAt(const Collection& collection, ShardId shard, PeerId peer);
-
 /// Lives as long as one attempt of the job. One thread; it looks at the cluster again and again, so
 /// that what happened is always what is seen there, never what a call said.
 class RebalanceSteps {

@@ -19,16 +19,6 @@ constexpr Duration kPeerPatience = std::chrono::seconds(20);
 /// A round that readers have been switched to is brought to its end for so long.
 constexpr Duration kCompletePatience = std::chrono::minutes(30);
 
-const Shard* FindShard(const Collection& collection, ShardId id) {
-  const auto found = std::ranges::find(collection.shards, id, &Shard::id);
-  return found == collection.shards.end() ? nullptr : &*found;
-}
-
-bool HasActive(const Shard& shard, PeerId peer) {
-  return std::ranges::find(shard.replicas, Replica{.peer = peer, .state = ReplicaState::kActive}) !=
-         shard.replicas.end();
-}
-
 /// Version 4 (RFC 9562).
 std::string NewUuid(Random& random) {
   const unsigned long long high = random.Next();
@@ -247,7 +237,7 @@ Status NativeReshard::MigrateUp(StepContext& context, const Try& now) {
 
 Status NativeReshard::MigrateDown(StepContext& context, const Try& now) {
   HF_TRY(const Collection there, Read(context.call()));
-  const Shard* const gone = FindShard(there, now.shard);
+  const Shard* const gone = there.FindShard(now.shard);
   if (gone == nullptr) return GaveUp(plan_.collection);
   const ReplicaRef from{
       .peer = gone->replicas.front().peer, .collection = plan_.collection, .shard = now.shard};
@@ -420,9 +410,8 @@ Status NativeReshard::Replicate(const CallContext& call, const Try& now, PeerId 
                              .to = to};
   for (bool begun = false;;) {
     HF_TRY(const Collection there, Read(call));
-    const Shard* const shard = FindShard(there, now.shard);
-    if (shard == nullptr) return GaveUp(plan_.collection);
-    if (HasActive(*shard, to)) return {};
+    if (there.FindShard(now.shard) == nullptr) return GaveUp(plan_.collection);
+    if (there.StateOf(now.shard, to) == ReplicaState::kActive) return {};
     const bool runs = std::ranges::any_of(
         there.transfers, [&](const ShardTransfer& one) { return IsTransfer(one, transfer); });
     if (!runs && begun) {

@@ -108,21 +108,6 @@ struct World {
     EXPECT_EQ(sum, points);
   }
 
-  /// From the `n`-th next call on every call fails as for a dead process.
-  void DieAt(std::uint64_t n, bool after_effect) {
-    CallFault fault;
-    fault.skip = static_cast<int>(n);
-    fault.error = Error(ErrorCode::kInternal, "this process is dead");
-    if (after_effect) {
-      fault.after_effect = true;
-      engine.Add(fault);
-      ++fault.skip;
-    }
-    fault.after_effect = false;
-    fault.times = -1;
-    engine.Add(fault);
-  }
-
   testing::FakeClock clock;
   Random random{7};
   ScriptedEngine engine{clock, {}};
@@ -296,7 +281,7 @@ TEST_P(NativeReshardSweep, GoesOnAfterADeathAtAnyCall) {
       SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? " after" : " before"));
       World world(GetParam().from);
       Journal journal;
-      world.DieAt(n, after_effect);
+      world.engine.DieAt(n, after_effect);
       EXPECT_FALSE(world.Run(GetParam().to, journal).ok());
       world.engine.ClearFaults();
       const auto done = world.Run(GetParam().to, journal);

@@ -123,21 +123,6 @@ class ReshardCopyTest : public ::testing::Test {
     EXPECT_EQ(now.FindCollection(kCopy)->indexes, now.FindCollection("docs_v1")->indexes);
   }
 
-  /// From the `n`-th next call on every call fails as for a dead process.
-  void DieAt(std::uint64_t n, bool after_effect) {
-    CallFault fault;
-    fault.skip = static_cast<int>(n);
-    fault.error = Error(ErrorCode::kInternal, "this process is dead");
-    if (after_effect) {
-      fault.after_effect = true;
-      engine_.Add(fault);
-      ++fault.skip;
-    }
-    fault.after_effect = false;
-    fault.times = -1;
-    engine_.Add(fault);
-  }
-
   /// Calls `action` before every `every`-th call from the next one on, for as long as it is true.
   void Every(std::uint64_t every, std::function<bool()> action) {
     engine_.BeforeCall(engine_.calls() + every, [this, every, action = std::move(action)] {
@@ -499,7 +484,7 @@ TEST_F(ReshardCopyTest, GoesOnAfterADeathAtAnyCall) {
     for (std::uint64_t n = 0; n < calls; ++n) {
       SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? ", after its effect" : ""));
       Journal journal;
-      DieAt(n, after_effect);
+      engine_.DieAt(n, after_effect);
       static_cast<void>(Run(journal).ok());
       engine_.ClearFaults();
       ExpectResharded(Run(journal), want);
@@ -524,7 +509,7 @@ TEST_F(ReshardCopyTest, GoesOnAfterADeathBehindAnyRecordedStep) {
     SCOPED_TRACE("step " + std::to_string(n));
     Journal journal;
     journal.steps_left = static_cast<int>(n);
-    journal.on_death = [this] { DieAt(0, false); };
+    journal.on_death = [this] { engine_.DieAt(0, false); };
     static_cast<void>(Run(journal).ok());
     ASSERT_TRUE(journal.dead);
     engine_.ClearFaults();
@@ -545,7 +530,7 @@ TEST_F(ReshardCopyTest, WritesWhileTheJobWasDeadAreCaughtUpWith) {
   for (std::uint64_t n = 0; n < calls; ++n) {
     SCOPED_TRACE("call " + std::to_string(n));
     Journal journal;
-    DieAt(n, true);
+    engine_.DieAt(n, true);
     static_cast<void>(Run(journal).ok());
     engine_.ClearFaults();
     // The writers are where the readers are.

@@ -16,32 +16,30 @@ NativeReshardRequest ReshardOp::NativeRequest(const std::string& collection) con
           .fenced = options_.fence != nullptr};
 }
 
-/// Empty when the cluster can do it in place; what is in the way else.
-Result<std::string> ReshardOp::NativeRefusal(const CallContext& call, const Topology& cluster) {
+/// Fills in `plan` when the cluster can do it in place, and says what is in the way else.
+Result<std::string> ReshardOp::NativeRefusal(const CallContext& call, const Topology& cluster,
+                                             NativeReshardPlan& plan) {
   HF_TRY(const bool allowed, parts_.engine.CanReshard(call));
   if (!allowed) return std::string("this cluster does not reshard in place");
   const Collection* const meant = FindByNameOrAlias(cluster, options_.request.collection);
   // That there is none is said by the plan.
   if (meant == nullptr) return std::string();
-  const auto plan = PlanNativeReshard(cluster, NativeRequest(meant->name));
-  if (plan.ok()) return std::string();
-  const ErrorCode code = plan.error().code();
-  if (code != ErrorCode::kFailedPrecondition && code != ErrorCode::kUnsupported) {
-    return std::string();
-  }
-  return plan.error().message();
+  auto planned = PlanNativeReshard(cluster, NativeRequest(meant->name));
+  if (!planned.ok()) return planned.error().message();
+  plan = *std::move(planned);
+  return std::string();
 }
 
 Result<ReshardPlan> ReshardOp::Preview(const CallContext& call, const std::string& suffix) {
   HF_TRY(Topology cluster, parts_.engine.ReadTopology(call));
   parts_.engine.ReadSizes(call, cluster);
   ReshardFacts facts{.native_refusal = {}, .suffix = suffix};
+  NativeReshardPlan native;
   if (options_.request.method != ReshardMethod::kCopy) {
-    HF_TRY(facts.native_refusal, NativeRefusal(call, cluster));
+    HF_TRY(facts.native_refusal, NativeRefusal(call, cluster, native));
   }
   HF_TRY(ReshardPlan plan, PlanReshard(cluster, options_.request, facts));
   if (plan.method != ReshardMethod::kNative) return plan;
-  HF_TRY(const NativeReshardPlan native, PlanNativeReshard(cluster, NativeRequest(plan.source)));
   plan.notes.insert(plan.notes.end(), native.warnings.begin(), native.warnings.end());
   plan.notes.push_back(std::to_string(native.rounds.size()) + " rounds of one shard each");
   return plan;

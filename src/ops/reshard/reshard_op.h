@@ -74,7 +74,8 @@ class ReshardOp {
   Result<ReshardOutcome> Run(StepContext& context);
 
  private:
-  Result<std::string> NativeRefusal(const CallContext& call, const Topology& cluster);
+  Result<std::string> NativeRefusal(const CallContext& call, const Topology& cluster,
+                                    NativeReshardPlan& plan);
   NativeReshardRequest NativeRequest(const std::string& collection) const;
   Result<ReshardOutcome> RunNative(StepContext& context, const ReshardPlan& plan);
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/json.h"
+#include "ops/insist.h"
 #include "ops/parallel.h"
 
 namespace holdfast {
@@ -37,9 +38,7 @@ Result<WriteMark> ReadMark(const CallContext& call, Engine& engine, const std::s
         const auto health = engine.ReadHealth(inner, replicas[i]);
         // One that cannot be asked says nothing; another of its shard may.
         if (!health.ok()) {
-          const ErrorCode code = health.error().code();
-          const bool gone =
-              IsRetryable(code) || code == ErrorCode::kNotFound || code == ErrorCode::kAborted;
+          const bool gone = AnotherMayAnswer(health.error().code());
           return gone && !inner.stop.stop_requested() ? Status() : Status(health.error());
         }
         if (health->state != ReplicaState::kActive || !health->update_op_num) return {};

@@ -11,21 +11,13 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
+using json::Member;
 
 // Before anything is known of a shard's points: 64 of 4,096 dimensions are 3 MiB.
 constexpr std::uint32_t kFirstPage = 64;
 constexpr std::size_t kSizesMax = 100'000;
 // Half of what a server takes by default: other settings are lower rather than higher.
 constexpr std::uint64_t kBodyBytesMax = 16 * kMiB;
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
-
-Url CollectionUrl(const Url& url, const std::string& name) { return url / "collections" / name; }
 
 Result<SourcePoint> PointFrom(std::string_view text) {
   HF_TRY(const auto members, RawMembers(text));

@@ -16,19 +16,13 @@ namespace holdfast::qdrant {
 namespace {
 
 using json::Json;
+using json::Member;
 
 // A few units in the last place of a double.
 constexpr double kPayloadTolerance = 2e-15;
 // Of components of normalized vectors, which are at most 1.
 constexpr float kFloat32Tolerance = 1e-6F;
 constexpr float kFloat16Tolerance = 1.0F / 1024;
-
-const Json& Member(const Json& object, const char* name) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
 
 bool SamePayload(const Json& a, const Json& b) {
   if (a.is_number() && b.is_number()) {
