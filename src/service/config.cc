@@ -8,11 +8,14 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <ranges>
 #include <sstream>
 #include <utility>
 
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
+
+#include "base/nearest.h"
 
 extern char** environ;
 
@@ -148,7 +151,8 @@ Keys RepositoryKeys(RepositoryConfig& repository) {
           {"credentials_file", Text(repository.credentials_file)},
           {"credentials_profile", Text(repository.credentials_profile)},
           {"ca_file", Text(repository.ca_file)},
-          {"insecure", Flag(repository.insecure)}};
+          {"insecure", Flag(repository.insecure)},
+          {"read_only", Flag(repository.read_only)}};
 }
 
 Keys BackupKeys(BackupConfig& backup) {
@@ -178,32 +182,10 @@ std::map<std::string, Keys> SingleSections(Config& config) {
             {"memory_bytes", Size(config.engine.memory_bytes)}}}};
 }
 
-/// Letters that must be changed, added or removed to get from one word to the other.
-std::size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
-    }
-  }
-  return row[b.size()];
-}
-
 template <class Named>
 Error Unknown(const std::string& key, const std::string& where, const Named& known) {
-  std::string nearest;
-  for (const auto& entry : known) {
-    if (nearest.empty() || Distance(key, entry.first) < Distance(key, nearest)) {
-      nearest = entry.first;
-    }
-  }
   return Error(ErrorCode::kConfiguration, where + ": unknown key '" + key + "'",
-               "did you mean '" + nearest + "'?");
+               "did you mean '" + NearestOf(key, std::views::keys(known)) + "'?");
 }
 
 std::string At(const std::string& where, const toml::node& node) {
