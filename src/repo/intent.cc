@@ -12,6 +12,7 @@
 #include "repo/listing.h"
 #include "repo/repository.h"
 #include "store/object_store.h"
+#include "store/read_only_store.h"
 
 namespace holdfast {
 namespace {
@@ -49,6 +50,7 @@ struct Intent::State {
 Status Intent::State::Write(const CallContext& call) {
   const std::scoped_lock writing(write_mutex);
   if (released) return Error(ErrorCode::kAborted, fmt::format("{} was released", key));
+  if (repository.read_only()) return {};
   // Counted from before the put: whoever looks at the store's time sees a later one.
   const MonotonicTime begun = repository.clock().Monotonic();
   HF_TRY(const std::string text, WriteIntent(note, renewals));
@@ -60,7 +62,7 @@ Status Intent::State::Write(const CallContext& call) {
     if (error.code() != ErrorCode::kPermissionDenied) return error;
     return std::move(error).WithHint(
         "Reading a group leaves a note in the repository, so that nothing it needs is removed "
-        "meanwhile: make the place writable, or work on a writable copy of it");
+        "meanwhile: make the place writable, or set read_only = true in its section to do without");
   }
   ++renewals;
   const std::scoped_lock lock(mutex);
@@ -88,6 +90,7 @@ Intent::~Intent() {
 
 Result<std::unique_ptr<Intent>> Intent::Declare(const CallContext& call, Repository& repository,
                                                 IntentNote note) {
+  if (repository.read_only() && note.own) return ReadOnlyRefusal(repository.store());
   auto state = std::make_unique<State>(repository, std::move(note));
   const auto id = repository.random().Draw<kIntentIdBytes>();
   state->key = fmt::format("{}{}", kIntentsFolder, ToHex(ByteView(id)));
@@ -99,6 +102,7 @@ Result<std::unique_ptr<Intent>> Intent::Declare(const CallContext& call, Reposit
     HF_TRY(const bool forgotten, repository.IsForgotten(call, group));
     if (!forgotten) self.relied_on.push_back(group);
   }
+  if (repository.read_only()) return intent;
   self.renewer = std::jthread([&self](const std::stop_token& stop) { self.KeepRenewed(stop); });
   return intent;
 }
@@ -118,6 +122,7 @@ Status Intent::Check() const {
   if (state_->ended) {
     return Error(ErrorCode::kAborted, fmt::format("{} was released", state_->key));
   }
+  if (state_->repository.read_only()) return {};
   const Duration age = state_->repository.clock().Monotonic() - state_->renewed_at;
   if (age <= kIntentStaleAfter) return {};
   return Error(ErrorCode::kAborted,
@@ -138,7 +143,9 @@ Status Intent::Release(const CallContext& call) {
   if (state_->renewer.joinable()) state_->renewer.join();
   const std::scoped_lock writing(state_->write_mutex);
   if (state_->released) return {};
-  HF_RETURN_IF_ERROR(state_->repository.store().Delete(call, state_->key));
+  if (!state_->repository.read_only()) {
+    HF_RETURN_IF_ERROR(state_->repository.store().Delete(call, state_->key));
+  }
   state_->released = true;
   return {};
 }

@@ -40,7 +40,8 @@ class Intent {
  public:
   /// Writes the note, and only then looks which of `relies_on` are forgotten: those are dropped (a
   /// backup does without that parent; who cannot do without looks at relied_on()). `repository`
-  /// must outlive the intent.
+  /// must outlive the intent. Nothing is written to a read-only repository: its intent holds until
+  /// it is released and protects nothing, and one with a group of its own is kPermissionDenied.
   static Result<std::unique_ptr<Intent>> Declare(const CallContext& call, Repository& repository,
                                                  IntentNote note);
   /// Stops renewing and deletes the note as well as it can be done at once.

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "store/read_only_store.h"
 #include "testing/fake_clock.h"
 #include "testing/faulty_object_store.h"
 #include "testing/repo/test_repository.h"
@@ -65,6 +66,31 @@ TEST_F(IntentTest, IsThereUntilItIsReleased) {
 TEST_F(IntentTest, IsReleasedWhenItDies) {
   Declare({}).reset();
   EXPECT_THAT(*ListIntents({}, *repository_), IsEmpty());
+}
+
+TEST_F(IntentTest, LeavesNothingInAReadOnlyRepository) {
+  const GroupId group = MakeGroup();
+  const GroupId forgotten = MakeGroup();
+  ASSERT_TRUE(repository_->Forget({}, forgotten, "{}").ok());
+  ReadOnlyStore read_only(store_);
+  repository_ = *Repository::Open(
+      {}, read_only, {.sealing = {}, .password = {}, .read_only = true, .clock = clock_});
+  const std::uint64_t bytes = memory_.size();
+  const auto intent = Declare({group, forgotten});
+  EXPECT_THAT(intent->relied_on(), ElementsAre(group));
+  EXPECT_EQ(memory_.size(), bytes);
+  clock_.Advance(2 * kIntentStaleAfter);
+  EXPECT_TRUE(intent->Check().ok());
+  EXPECT_TRUE(intent->Renew({}).ok());
+  EXPECT_TRUE(intent->Release({}).ok());
+  EXPECT_EQ(intent->Check().error().code(), ErrorCode::kAborted);
+  const auto writer =
+      Intent::Declare({}, *repository_, {.purpose = "backup", .own = group, .relies_on = {}});
+  ASSERT_FALSE(writer.ok());
+  EXPECT_EQ(writer.error().code(), ErrorCode::kPermissionDenied);
+  EXPECT_THAT(writer.error().hint(), HasSubstr("read_only"));
+  EXPECT_EQ(repository_->Forget({}, group, "{}").error().code(), ErrorCode::kPermissionDenied);
+  EXPECT_EQ(memory_.size(), bytes);
 }
 
 TEST_F(IntentTest, DoesNotRelyOnWhatIsForgotten) {

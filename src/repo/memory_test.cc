@@ -20,9 +20,9 @@
 #include "repo/group_writer.h"
 #include "repo/pack_presence.h"
 #include "store/directory_store.h"
+#include "store/forwarding_store.h"
 #include "stream/codec.h"
 #include "stream/tar_writer.h"
-#include "testing/forwarding_store.h"
 #include "testing/repo/test_repository.h"
 #include "testing/temp_folder.h"
 

@@ -72,14 +72,15 @@ struct Repository::Opened {
   std::unique_ptr<KeyRing> keys;
 };
 
-Repository::Repository(ObjectStore& store, Opened opened, Clock& clock, SecureRandom& random)
+Repository::Repository(ObjectStore& store, Opened opened, const OpenOptions& options)
     : store_(store),
-      clock_(clock),
-      random_(random),
+      clock_(options.clock),
+      random_(options.random),
       id_(ToHex(opened.config.repository)),
       sealing_(opened.config.sealing),
       block_bytes_(opened.config.block_bytes),
       created_at_(opened.config.created_at),
+      read_only_(options.read_only),
       keys_(std::move(opened.keys)) {}
 
 Repository::~Repository() = default;
@@ -145,8 +146,7 @@ Result<std::unique_ptr<Repository>> Repository::Open(const CallContext& call, Ob
   opened.keys = std::make_unique<KeyRing>(opened.config.sealing, opened.config.repository,
                                           std::move(data_key));
   HF_RETURN_IF_ERROR(read.Check(*opened.keys));
-  return std::unique_ptr<Repository>(
-      new Repository(store, std::move(opened), options.clock, options.random));
+  return std::unique_ptr<Repository>(new Repository(store, std::move(opened), options));
 }
 
 Status Repository::ChangePassword(const CallContext& call, const Secret& password, Argon2Cost kdf) {

@@ -42,6 +42,8 @@ struct OpenOptions {
   std::optional<Sealing> sealing = {};
   /// Required for kAes256Gcm, refused for kNone.
   Secret password = {};
+  /// Whoever reads leaves no note (Intent), and whoever would write is refused.
+  bool read_only = false;
   Clock& clock = SystemClock();
   SecureRandom& random = KernelRandom();
 };
@@ -93,6 +95,7 @@ class Repository {
   Sealing sealing() const noexcept { return sealing_; }
   std::uint32_t block_bytes() const noexcept { return block_bytes_; }
   WallTime created_at() const noexcept { return created_at_; }
+  bool read_only() const noexcept { return read_only_; }
 
   /// The groups that are complete and not forgotten, in ascending order of their ids, which is the
   /// order of their beginnings. Two list calls a thousand groups, no manifest is read.
@@ -131,7 +134,7 @@ class Repository {
 
  private:
   struct Opened;
-  Repository(ObjectStore& store, Opened opened, Clock& clock, SecureRandom& random);
+  Repository(ObjectStore& store, Opened opened, const OpenOptions& options);
 
   ObjectStore& store_;
   Clock& clock_;
@@ -140,6 +143,7 @@ class Repository {
   Sealing sealing_;
   std::uint32_t block_bytes_;
   WallTime created_at_;
+  bool read_only_;
   std::unique_ptr<KeyRing> keys_;
 };
 

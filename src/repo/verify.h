@@ -29,7 +29,8 @@ struct VerifyOptions {
   std::size_t parallelism = 3;
   /// Where the table of pack contents goes, 8 bytes a block, in a file without a name.
   std::string spool_directory = "/tmp";
-  /// Write the result to `verifications/`, which also moves the share on.
+  /// Write the result to `verifications/`, which also moves the share on; never where the
+  /// repository is read-only.
   bool record = true;
 };
 

@@ -54,6 +54,8 @@ struct RepositoryConfig {
   std::string credentials_profile;
   std::string ca_file;
   bool insecure = false;
+  /// Nothing is ever written to it, not even the note of a reader.
+  bool read_only = false;
 };
 
 /// [catalog]

@@ -12,6 +12,7 @@
 
 #include "engine/qdrant/qdrant_engine.h"
 #include "store/directory_store.h"
+#include "store/read_only_store.h"
 #include "store/retrying_store.h"
 #include "store/s3_credentials.h"
 #include "store/s3_store.h"
@@ -105,8 +106,10 @@ Result<OpenedStore> OpenStore(const RepositoryConfig& repository, Clock& clock, 
                      "' is neither file:// nor s3://",
                  "url = \"file:///srv/backups\" or \"s3://bucket/prefix\"");
   }
+  if (repository.read_only) opened.read_only = std::make_unique<ReadOnlyStore>(*opened.driver);
   opened.store = std::make_unique<RetryingStore>(
-      *opened.driver, Retrier{.clock = clock, .random = random, .policy = {}}, kPatient);
+      opened.read_only ? *opened.read_only : *opened.driver,
+      Retrier{.clock = clock, .random = random, .policy = {}}, kPatient);
   return opened;
 }
 
@@ -114,6 +117,7 @@ Result<std::unique_ptr<Repository>> OpenRepository(const CallContext& call,
                                                    const RepositoryConfig& config,
                                                    ObjectStore& store) {
   OpenOptions options;
+  options.read_only = config.read_only;
   if (config.encryption == "password") {
     options.sealing = Sealing::kAes256Gcm;
     HF_TRY(options.password, ReadSecretFile(config.password_file));

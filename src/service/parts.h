@@ -29,11 +29,13 @@ Result<Secret> ReadSecretFile(const std::string& path);
 /// file is not there.
 std::string WhoElseReads(const std::string& path);
 
-/// A store for `repository`, with retries. `create` makes a missing directory (init only).
-/// Everything it needs lives in the object that is returned.
+/// A store for `repository`, with retries; read-only where it is configured so. `create` makes a
+/// missing directory (init only). Everything it needs lives in the object that is returned.
 struct OpenedStore {
   std::unique_ptr<HttpClient> http;
   std::unique_ptr<ObjectStore> driver;
+  /// Between the two, where writes are refused.
+  std::unique_ptr<ObjectStore> read_only;
   std::unique_ptr<ObjectStore> store;
 };
 Result<OpenedStore> OpenStore(const RepositoryConfig& repository, Clock& clock, Random& random,

@@ -91,8 +91,13 @@ Result<std::vector<CheckFinding>> Service::Check(const CallContext& call) {
   }
   const auto store = parts_->Store();
   if (add("store configured", store.ok() ? Status() : Status(store.error()))) {
-    const auto probed = ProbeStore(call, **store, parts_->clock(), KernelRandom());
-    if (add("store reachable", probed.ok() ? Status() : Status(probed.error()))) {
+    if (parts_->RepositorySection()->read_only) {
+      findings.push_back({.what = "store writable",
+                          .ok = false,
+                          .optional = true,
+                          .detail = "configured as read-only: no backup goes there"});
+    } else if (const auto probed = ProbeStore(call, **store, parts_->clock(), KernelRandom());
+               add("store reachable", probed.ok() ? Status() : Status(probed.error()))) {
       for (const StoreFinding& finding : probed->findings) {
         findings.push_back({.what = "store " + finding.what,
                             .ok = finding.ok,

@@ -1,4 +1,4 @@
-// What decorators of stores in tests have in common.
+// What decorators of stores have in common.
 
 #pragma once
 
@@ -9,9 +9,10 @@
 
 #include "store/object_store.h"
 
-namespace holdfast::testing {
+namespace holdfast {
 
-/// Hands every call on to `base`; a test's own store overrides what it changes.
+/// Hands every call on to `base`, which must outlive it; a decorator overrides what it changes.
+/// Thread-safe as `base` is.
 class ForwardingStore : public ObjectStore {
  public:
   explicit ForwardingStore(ObjectStore& base) : base_(base) {}
@@ -40,4 +41,4 @@ class ForwardingStore : public ObjectStore {
   ObjectStore& base_;
 };
 
-}  // namespace holdfast::testing
+}  // namespace holdfast

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "store/directory_store.h"
+#include "store/forwarding_store.h"
 #include "testing/fake_clock.h"
 #include "testing/faulty_object_store.h"
-#include "testing/forwarding_store.h"
 #include "testing/memory_object_store.h"
 #include "testing/temp_folder.h"
 
@@ -114,7 +114,7 @@ TEST_F(ProbeStoreTest, AnObjectThatCannotBeDeletedIsNamed) {
 
 TEST_F(ProbeStoreTest, AStoreWithoutConditionalPutsIsUsable) {
   /// Overwrites whatever it is asked.
-  class Careless final : public testing::ForwardingStore {
+  class Careless final : public ForwardingStore {
    public:
     using ForwardingStore::ForwardingStore;
     Status Put(const CallContext& call, std::string_view key, const ObjectBody& body,

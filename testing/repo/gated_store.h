@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "testing/forwarding_store.h"
+#include "store/forwarding_store.h"
 
 namespace holdfast::testing {
 

@@ -94,6 +94,28 @@ def test_damage_is_found_and_named(program):
     assert found.result["damaged"]
 
 
+def test_a_read_only_repository_is_restored_from_and_never_written(program, cluster, ask):
+    program.done("backup")
+    folder = Path(program.folder, "backups")
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    only = {"HOLDFAST__REPOSITORY__MAIN__READ_ONLY": "true"}
+    for command in (("verify",), ("show", "latest"), ("groups",), ("catalog", "rebuild")):
+        answer = program.run(*command, "--json", env=only)
+        assert answer.status == 0, str(answer)
+    restored = program.run("restore", "latest", "--as", "docs=copy", "--json", env=only)
+    assert restored.status == 0, str(restored)
+    assert count(ask, cluster[0], "copy") == 300
+    ask("DELETE", f"{cluster[0]}/collections/copy")
+    checked = program.run("check", env=only)
+    assert checked.status == 0 and "read-only" in checked.out, str(checked)
+    group = program.groups()[-1]["group"]
+    for command in (("backup",), ("forget", group), ("init",)):
+        refused = program.run(*command, "--json", env=only)
+        assert refused.status in (1, 5), str(refused)
+    assert "read_only" in program.run("backup", "--json", env=only).result["error"]["hint"]
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
 def test_attachments_come_back_byte_for_byte(program, tmp_path):
     policy = tmp_path / "policy.json"
     policy.write_bytes(b'{"allow": ["a", "b"]}\n' * 1000)

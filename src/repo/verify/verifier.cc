@@ -86,7 +86,7 @@ Result<VerifyReport> Verifier::Run(const CallContext& call) {
   report.damaged_count = damages_.count();
   report.damaged = damages_.Take();
   report.foreign = std::move(foreign_);
-  if (options_.record) HF_RETURN_IF_ERROR(Record(call, report));
+  if (options_.record && !repository_.read_only()) HF_RETURN_IF_ERROR(Record(call, report));
   return report;
 }
 
