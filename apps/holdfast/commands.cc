@@ -313,11 +313,14 @@ Result<int> RunVerify(CommandContext& context, const std::vector<std::string>& g
 }
 
 Result<int> RunRebuild(CommandContext& context) {
-  HF_TRY(const RebuildReport report, context.service.RebuildCatalog(context.call));
-  context.output.Line("the catalog knows " + std::to_string(report.groups) +
-                      " groups of the repository");
+  const bool dry_run = context.options.dry_run;
+  HF_TRY(const RebuildReport report, context.service.RebuildCatalog(context.call, dry_run));
+  context.output.Line("the catalog " + std::string(dry_run ? "would know " : "knows ") +
+                      std::to_string(report.groups) + " groups of the repository");
   context.output.Result("complete", {{"groups", report.groups},
-                                     {"damaged", ReportDamaged(context.output, report.damaged)}});
+                                     {"removed", report.removed},
+                                     {"damaged", ReportDamaged(context.output, report.damaged)},
+                                     {"dry_run", dry_run}});
   return report.damaged.empty() ? kExitDone : kExitDamage;
 }
 
@@ -370,7 +373,7 @@ void AddKeepers(CLI::App& app, CommonOptions& options, Command& chosen) {
   catalog->require_subcommand(1);
   CLI::App* rebuild =
       Add(*catalog, options, "rebuild", "Write the catalog's groups anew from the repository",
-          "holdfast catalog rebuild", false);
+          "holdfast catalog rebuild", true);
   rebuild->callback([&chosen] { chosen = RunRebuild; });
 }
 

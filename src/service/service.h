@@ -53,8 +53,10 @@ struct GroupListing {
 };
 
 struct RebuildReport {
-  /// Groups that the catalog knows now.
+  /// Groups of the repository that the catalog knows now.
   std::uint64_t groups = 0;
+  /// Records of groups that are not there any more, gone from the catalog.
+  std::uint64_t removed = 0;
   std::vector<DamagedGroup> damaged;
 };
 
@@ -161,8 +163,9 @@ class Service {
   Status Forget(const CallContext& call, const GroupId& group, const std::string& reason);
   Result<VerifyReport> VerifyRepository(const CallContext& call, const VerifyOptions& options,
                                         VerifyObserver* observer);
-  /// Writes the catalog's records of the repository's groups anew.
-  Result<RebuildReport> RebuildCatalog(const CallContext& call);
+  /// Writes the catalog's records of the repository's groups anew; `dry_run` only reads the
+  /// repository.
+  Result<RebuildReport> RebuildCatalog(const CallContext& call, bool dry_run);
 
  private:
   class Parts;

@@ -210,15 +210,19 @@ Status Service::Forget(const CallContext& call, const GroupId& group, const std:
   return {};
 }
 
-Result<RebuildReport> Service::RebuildCatalog(const CallContext& call) {
+Result<RebuildReport> Service::RebuildCatalog(const CallContext& call, bool dry_run) {
   HF_TRY(Repository* const repository, parts_->OpenedRepository(call));
-  HF_TRY(Catalog* const catalog, parts_->OpenedCatalog(call));
-  HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
-  HF_RETURN_IF_ERROR(catalog->SeeRepository(call, {.repository_id = repository->id(),
-                                                   .url = section.url,
-                                                   .first_seen_at = {},
-                                                   .last_seen_at = {}}));
-  HF_TRY(const std::uint64_t rebuild, catalog->BeginRebuild(call, repository->id()));
+  Catalog* catalog = nullptr;
+  std::uint64_t rebuild = 0;
+  if (!dry_run) {
+    HF_TRY(catalog, parts_->OpenedCatalog(call));
+    HF_TRY(const RepositoryConfig section, parts_->RepositorySection());
+    HF_RETURN_IF_ERROR(catalog->SeeRepository(call, {.repository_id = repository->id(),
+                                                     .url = section.url,
+                                                     .first_seen_at = {},
+                                                     .last_seen_at = {}}));
+    HF_TRY(rebuild, catalog->BeginRebuild(call, repository->id()));
+  }
   HF_TRY(const auto groups, repository->ListGroups(call, {.include_forgotten = true}));
   RebuildReport report;
   for (const GroupInfo& info : groups) {
@@ -228,11 +232,12 @@ Result<RebuildReport> Service::RebuildCatalog(const CallContext& call) {
       continue;
     }
     if (!manifest.ok()) return manifest.error();
-    HF_RETURN_IF_ERROR(RecordGroup(call, *manifest, info.forgotten));
+    if (!dry_run) HF_RETURN_IF_ERROR(RecordGroup(call, *manifest, info.forgotten));
     ++report.groups;
   }
-  HF_TRY(const std::uint64_t removed, catalog->FinishRebuild(call, repository->id(), rebuild));
-  static_cast<void>(removed);
+  if (!dry_run) {
+    HF_TRY(report.removed, catalog->FinishRebuild(call, repository->id(), rebuild));
+  }
   return report;
 }
 

@@ -187,6 +187,9 @@ def test_a_rebuilt_catalog_says_what_the_old_one_said(program):
     program.done("backup")
     before = program.groups()[0]
     forget_catalog(program)
+    planned = program.done("catalog", "rebuild", "--dry-run", "--json").result
+    assert planned["groups"] >= 1 and planned["dry_run"]
+    assert not list(program.folder.glob("catalog.db*"))
     program.done("catalog", "rebuild")
     after = program.groups()[0]
     # The manifest cannot hold its own size.
