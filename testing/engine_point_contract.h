@@ -119,8 +119,7 @@ TEST_P(EngineContract, PointsAreWrittenUnderTheirShardKey) {
   EXPECT_THAT(ids[FormatShardKey(number)], ::testing::ElementsAre("2"));
 }
 
-TEST_P(EngineContract, VectorsOfAllKindsAreCopiedAsTheyAre) {
-  if (!harness_->has_named_vectors()) GTEST_SKIP() << "this cluster has one vector only";
+TEST_P(VectorsContract, VectorsOfAllKindsAreCopiedAsTheyAre) {
   const std::string name = NewName();
   Collection wanted;
   wanted.create_json =

@@ -7,12 +7,14 @@
 namespace holdfast::testing {
 namespace {
 
-const auto kClusters =
-    ::testing::Values(EngineUnderTest{.name = "Scripted", .make = &MakeScriptedHarness},
-                      EngineUnderTest{.name = "Sandbox", .make = &MakeSandboxHarness},
-                      EngineUnderTest{.name = "RealServer", .make = &MakeRealHarness});
+const EngineUnderTest kScripted{.name = "Scripted", .make = &MakeScriptedHarness};
+const EngineUnderTest kSandbox{.name = "Sandbox", .make = &MakeSandboxHarness};
+const EngineUnderTest kReal{.name = "RealServer", .make = &MakeRealHarness};
+const auto kClusters = ::testing::Values(kScripted, kSandbox, kReal);
 
 INSTANTIATE_TEST_SUITE_P(Clusters, EngineContract, kClusters, EngineName());
+INSTANTIATE_TEST_SUITE_P(Clusters, VectorsContract, ::testing::Values(kSandbox, kReal),
+                         EngineName());
 INSTANTIATE_TEST_SUITE_P(Clusters, ReshardContract, kClusters, EngineName());
 
 }  // namespace

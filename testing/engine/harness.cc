@@ -25,7 +25,6 @@ class ScriptedHarness final : public EngineHarness {
   Engine& engine() override { return engine_; }
   Clock& clock() override { return clock_; }
   std::uint32_t peers() const override { return ScriptedOptions().peers; }
-  bool has_named_vectors() const override { return false; }
   void Upsert(const std::string& collection, const std::vector<TestPoint>& points,
               const std::optional<ShardKey>& key) override {
     for (const TestPoint& point : points) {
@@ -65,8 +64,6 @@ class LiveHarness final : public EngineHarness {
   std::uint32_t peers() const override {
     return static_cast<std::uint32_t>(cluster_.urls().size());
   }
-
-  bool has_named_vectors() const override { return true; }
 
   void Upsert(const std::string& collection, const std::vector<TestPoint>& points,
               const std::optional<ShardKey>& key) override {

@@ -21,7 +21,7 @@ struct TestPoint {
   std::vector<float> vector;
   /// A JSON object.
   std::string payload = "{}";
-  /// Named, sparse and multivectors: JSON, instead of `vector`. Only where has_named_vectors().
+  /// Named, sparse and multivectors: JSON, instead of `vector`. Not on the simulated cluster.
   std::string vectors_json{};
 };
 
@@ -33,7 +33,6 @@ class EngineHarness {
   virtual Engine& engine() = 0;
   virtual Clock& clock() = 0;
   virtual std::uint32_t peers() const = 0;
-  virtual bool has_named_vectors() const = 0;
   /// Applied when it returns.
   virtual void Upsert(const std::string& collection, const std::vector<TestPoint>& points,
                       const std::optional<ShardKey>& key) = 0;

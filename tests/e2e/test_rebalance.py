@@ -202,11 +202,11 @@ def test_a_peer_that_is_drained_holds_nothing(program, client, wanted, ids):
     assert golden.points(client, "docs") == wanted
 
 
+@pytest.mark.parametrize("servers", ["real"], indirect=True, scope="module")
 def test_one_node_is_restored_onto_and_two_more_join(
     program, client, wanted, tmp_path, servers, request
 ):
-    if servers.kind != "real":
-        pytest.skip("nodes of the sandbox are there from the beginning")
+    # Nodes of the sandbox are there from the beginning.
     cluster = RealCluster.reserve(tmp_path / "grows", request.getfixturevalue("real_binary"), 3)
     before = program.config.read_text()
     try:
@@ -326,9 +326,9 @@ def test_backup_restore_and_rebalance_take_turns(program, client, big, ids, tmp_
     assert golden.points(client, BIG) == big
 
 
+@pytest.mark.parametrize("servers", ["real"], indirect=True, scope="module")
 def test_deletes_stay_deleted_while_the_optimizer_works(servers, program, client, ids):
-    if servers.kind != "real":
-        pytest.skip("takes the real optimizer")
+    # It takes the real optimizer.
     body = {
         "vectors": {"size": 64, "distance": "Dot"},
         "shard_number": 2,
