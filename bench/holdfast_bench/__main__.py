@@ -12,18 +12,34 @@ import sys
 import tempfile
 from pathlib import Path
 
+from holdfast_sandbox.demo_client import RestError
 from holdfast_sandbox.demo_data import DemoDataError
+from holdfast_sandbox.realcluster import RealClusterError
 
-from holdfast_bench import pipeline, plans
+from holdfast_bench import layouts, pipeline, plans, restores
 from holdfast_bench.floors import FloorError
 from holdfast_bench.program import RunError
 from holdfast_bench.report import table
 from holdfast_bench.settings import Settings
 
 # Name -> function from Settings to rows. A new benchmark is one more line.
-BENCHES = {"pipeline": pipeline.run, "plans": plans.run}
+BENCHES = {
+    "pipeline": pipeline.run,
+    "plans": plans.run,
+    "layouts": layouts.run,
+    "restores": restores.run,
+}
 
 _MEMORY = Path("/dev/shm")
+_ERRORS = (
+    RunError,
+    FloorError,
+    DemoDataError,
+    RestError,
+    RealClusterError,
+    OSError,  # A TimeoutError is one.
+    subprocess.SubprocessError,
+)
 
 
 def _arguments() -> argparse.Namespace:
@@ -31,12 +47,29 @@ def _arguments() -> argparse.Namespace:
         prog="./dev bench", description="Ratios of holdfast to floors measured in the same run."
     )
     parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)}")
-    parser.add_argument("--gb", type=float, default=2.0, help="size of the tars (default 2)")
+    parser.add_argument(
+        "--gb", type=float, default=2.0, help="pipeline: size of the tars (default 2)"
+    )
+    parser.add_argument(
+        "--points",
+        type=int,
+        default=Settings.points,
+        help=f"layouts, restores: points in the cluster (default {Settings.points:,})",
+    )
+    parser.add_argument(
+        "--collections",
+        type=int,
+        default=Settings.collections,
+        help=f"restores: number of collections (default {Settings.collections})",
+    )
     parser.add_argument("--repeat", type=int, default=5, help="repetitions (default 5)")
     parser.add_argument(
-        "--place", action="append", choices=("memory", "disk"), help="where repositories are made"
+        "--place",
+        action="append",
+        choices=("memory", "disk"),
+        help="pipeline: where repositories are made",
     )
-    parser.add_argument("--dir", type=Path, help="folder of the place disk")
+    parser.add_argument("--dir", type=Path, help="folder of the place disk, and of clusters")
     parser.add_argument(
         "--shared", action="store_true", help="do not keep ./dev build out while measuring"
     )
@@ -46,14 +79,16 @@ def _arguments() -> argparse.Namespace:
     unknown = [name for name in arguments.benches if name not in BENCHES]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]}; there are: {', '.join(BENCHES)}")
-    if arguments.gb <= 0 or arguments.repeat < 1:
-        parser.error("--gb and --repeat must be above 0")
+    if arguments.gb <= 0 or min(arguments.repeat, arguments.points, arguments.collections) < 1:
+        parser.error("--gb, --repeat, --points and --collections must be above 0")
+    arguments.benches = arguments.benches or list(BENCHES)
+    arguments.dir = arguments.dir or Path(tempfile.gettempdir())
     return arguments
 
 
 def _folders(arguments: argparse.Namespace) -> dict[str, Path]:
     """The places, each with room for a repository and the floor beside it."""
-    known = {"memory": _MEMORY, "disk": arguments.dir or Path(tempfile.gettempdir())}
+    known = {"memory": _MEMORY, "disk": arguments.dir}
     chosen = {name: known[name] for name in arguments.place or ("memory", "disk")}
     for name, folder in chosen.items():
         needed = arguments.gb * 2.2e9
@@ -74,20 +109,23 @@ def main() -> int:
         print(f"bench: {text}", file=sys.stderr, flush=True)
 
     try:
-        if shutil.which("zstd") is None:
+        if "pipeline" in arguments.benches and shutil.which("zstd") is None:
             raise RunError("the program zstd is missing; ./dev setup bench installs it")
         settings = Settings(
             Path(os.environ["HOLDFAST_BIN"]),
             arguments.gb,
             arguments.repeat,
-            _folders(arguments),
+            _folders(arguments) if "pipeline" in arguments.benches else {},
             say,
             None if arguments.shared else Path(os.environ["HOLDFAST_CACHE"]) / "build.lock",
+            arguments.dir,
+            arguments.points,
+            arguments.collections,
         )
-        rows = [row for name in arguments.benches or BENCHES for row in BENCHES[name](settings)]
+        rows = [row for name in arguments.benches for row in BENCHES[name](settings)]
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except (RunError, FloorError, DemoDataError, OSError, subprocess.CalledProcessError) as error:
+    except _ERRORS as error:
         say(f"failed: {error}")
         return 2
     missed = [f"{row.bench}: {row.what}" for row in rows if row.missed]

@@ -86,6 +86,12 @@ class Corpus:
         return (sums / numpy.maximum(lengths, 1e-9)).astype(numpy.float32)
 
 
+def corpus(say: Callable[[str], None]) -> Corpus:
+    """The corpus, after its data was fetched into the cache where it lacked."""
+    demo_data.fetch(say=say)
+    return Corpus()
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Tars that are there."""

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ class Run:
     seconds: float  # From start to end, as the caller sees it.
     cpu_seconds: float
     rss_mib: float  # The most it ever had.
+    events: list[tuple[float, dict[str, Any]]]  # All lines, each with its seconds since the start.
+
+    def when(self, wanted: Callable[[dict[str, Any]], bool]) -> float:
+        """When the first such event came."""
+        for at, event in self.events:
+            if wanted(event):
+                return at
+        raise RunError(f"it did not say what is waited for, only: {self.events}")
 
 
 class StandIn:
@@ -88,7 +97,8 @@ class StandIn:
 class Program:
     """holdfast with a configuration of its own in `folder`; its repository is there as well."""
 
-    def __init__(self, binary: Path, folder: Path, urls: list[str]) -> None:
+    def __init__(self, binary: Path, folder: Path, urls: list[str], more: str = "") -> None:
+        """`more` is further text of its configuration."""
         self._binary = binary
         self.folder = folder
         self.repository = folder / "repository"
@@ -101,28 +111,33 @@ class Program:
             f'[repository.main]\nurl = "file://{self.repository}"\n'
             f'encryption = "password"\npassword_file = "{key}"\n'
             f'[catalog]\nurl = "sqlite://{folder}/catalog.db"\n'
-            f'[backup]\nspool_directory = "{folder}"\n',
+            f'[backup]\nspool_directory = "{folder}"\n{more}',
             encoding="utf-8",
         )
 
     def run(self, *arguments: str) -> Run:
         """One command to its end; raises RunError unless it ends with status 0."""
         command = [str(self._binary), *arguments, "--config", str(self._config), "--json"]
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with tempfile.TemporaryFile() as err:
             began = time.monotonic()
-            process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=err, stdin=subprocess.DEVNULL, text=True
+            )
+            assert process.stdout is not None
+            lines = [(time.monotonic() - began, line) for line in process.stdout]
+            process.stdout.close()
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.monotonic() - began
             process.returncode = os.waitstatus_to_exitcode(status)
-            out.seek(0)
-            lines = out.read().decode().splitlines()
             if process.returncode != 0:
                 err.seek(0)
-                told = (lines or [""])[-1] + err.read().decode()[-2000:]
+                last = lines[-1][1] if lines else ""
+                told = last + err.read().decode()[-2000:]
                 raise RunError(f"{' '.join(command)} ended with {process.returncode}: {told}")
-        result = json.loads(lines[-1]) if lines else {}
+        events = [(at, json.loads(line)) for at, line in lines]
+        result = events[-1][1] if events else {}
         cpu = usage.ru_utime + usage.ru_stime
-        return Run(result, seconds, cpu, usage.ru_maxrss / 1024)
+        return Run(result, seconds, cpu, usage.ru_maxrss / 1024, events)
 
     def stored_files(self) -> list[Path]:
         """All objects of the repository."""

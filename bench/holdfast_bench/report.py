@@ -54,6 +54,33 @@ def timed(
     )
 
 
+def rated(
+    bench: str,
+    what: str,
+    points: int,
+    seconds: list[float],
+    floor: str,
+    floor_rates: list[float],
+    **more: Any,
+) -> Row:
+    """A row of points a second. As in all rows a ratio above 1 is slower than the floor: it is the
+    time of a point over the floor's in the same repetition."""
+    rates = [points / took for took in seconds]
+    ratios = [theirs / mine for mine, theirs in zip(rates, floor_rates)]
+    return Row(
+        bench,
+        what,
+        statistics.median(rates),
+        "points/s",
+        floor,
+        statistics.median(floor_rates),
+        statistics.median(ratios),
+        note=f"{points:,} points in {statistics.median(seconds):.2f} s",
+        samples=ratios,
+        **more,
+    )
+
+
 def floor_row(bench: str, what: str, seconds: list[float], cpu: list[float] | None = None) -> Row:
     """A row for a floor; `cpu` are its CPU seconds, where they are known."""
     return Row(
@@ -72,7 +99,7 @@ def table(rows: list[Row]) -> str:
     head = ("bench", "what", "median", "floor", "ratio", "bound", "CPU", "peak RSS", "")
     lines = [head]
     for row in rows:
-        floor = f"{row.floor_value:.2f} {row.unit} {row.floor}" if row.floor else ""
+        floor = f"{row.floor_value:,.2f} {row.unit} {row.floor}" if row.floor else ""
         spread = ""
         if row.ratio is not None:
             spread = f"{row.ratio:.3f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ class Settings:
     say: Callable[[str], None]
     # Held while something is measured: ./dev build of any clone on this machine waits meanwhile.
     lock: Path | None
+    # Where clusters are made, and how much is put into them.
+    work: Path = Path(tempfile.gettempdir())
+    points: int = 60_000
+    collections: int = 20
 
     def places(self) -> str:
         """The folders, for people."""
