@@ -463,7 +463,9 @@ TEST(RestorePlanTest, TheNumberItHasIsRestoredFromItsImages) {
   world.Hold("wide", {{1}, {2}, {3}});
   world.request.shards_of_all = 2;
   world.request.shards["wide"] = 3;
-  for (const CollectionPlan& plan : world.Plan()->collections) {
+  const auto planned = world.Plan();
+  ASSERT_TRUE(planned.ok()) << planned.error().ToString();
+  for (const CollectionPlan& plan : planned->collections) {
     EXPECT_EQ(plan.copy_shards, 0U) << plan.source;
   }
   world.request.shards.clear();

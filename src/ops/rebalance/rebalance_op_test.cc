@@ -152,7 +152,8 @@ TEST_F(RebalanceOpTest, ReplicasThatAreMissingAreMade) {
   EXPECT_EQ(outcome->replicated, 3U);
   ExpectWhole();
   ExpectWanted();
-  for (const Shard& shard : engine_.Now().FindCollection("docs")->shards) {
+  const Topology now = engine_.Now();
+  for (const Shard& shard : now.FindCollection("docs")->shards) {
     EXPECT_THAT(shard.replicas, SizeIs(2));
   }
 }

@@ -123,7 +123,8 @@ TEST(NativeReshardTest, UpAndDownKeepEveryPoint) {
   EXPECT_EQ(up->rounds, 2U);
   EXPECT_EQ(up->points, kPoints);
   world.ExpectWhole({4});
-  for (const Shard& shard : world.engine.Now().FindCollection("docs")->shards) {
+  const Topology now = world.engine.Now();
+  for (const Shard& shard : now.FindCollection("docs")->shards) {
     EXPECT_EQ(shard.replicas.size(), 2U) << "shard " << shard.id.value();
   }
   const auto down = world.Run(1);
