@@ -238,21 +238,25 @@ std::size_t Placer::Add(const std::vector<ShardDemand>& shards, bool keep) {
     return std::pair(b.bytes, a.shard) < std::pair(a.bytes, b.shard);
   });
   std::vector<Placed> done;
-  for (ShardDemand& demand : order) {
-    --terms.later;
-    terms.later_replicas -= demand.replicas;
-    Placed placed{.shard = std::move(demand), .slots = {}};
-    const auto put = [&](Slot slot) {
-      Put(placed, slot);
-      ++held_[slot.peer];
-    };
+  for (ShardDemand& demand : order) done.push_back({.shard = std::move(demand), .slots = {}});
+  const auto put = [this](Placed& placed, Slot slot) {
+    Put(placed, slot);
+    ++held_[slot.peer];
+  };
+  // What stays, of all shards, before anything is chosen: the others go beside it.
+  for (Placed& placed : done) {
     for (std::size_t peer = 0; keep && peer < peers_.size(); ++peer) {
       const auto& had = placed.shard.had;
       const bool here = std::ranges::find(had, peers_[peer].room.peer) != had.end();
       if (here && placed.slots.size() < placed.shard.replicas) {
-        put({.peer = peer, .reason = PlaceReason::kHadIt});
+        put(placed, {.peer = peer, .reason = PlaceReason::kHadIt});
+        --terms.later_replicas;
       }
     }
+  }
+  for (Placed& placed : done) {
+    --terms.later;
+    terms.later_replicas -= placed.shard.replicas - placed.slots.size();
     while (placed.slots.size() < placed.shard.replicas) {
       Slot slot = Choose(placed, terms);
       if (Overfill(peers_[slot.peer], placed.shard.bytes) != kFits) {
@@ -262,9 +266,8 @@ std::size_t Placer::Add(const std::vector<ShardDemand>& shards, bool keep) {
           break;
         }
       }
-      put(slot);
+      put(placed, slot);
     }
-    done.push_back(std::move(placed));
   }
   placed_.push_back(std::move(done));
   return placed_.size() - 1;

@@ -51,6 +51,15 @@ TEST(Placer, WhatWasUnevenBecomesEvenUnlessItIsKept) {
   }
 }
 
+TEST(Placer, WhatHasLostItsPeerGoesBesideWhatStays) {
+  // Peer 3 is gone. Shard 0 comes first, and shard 1 has been on peer 1 all the time.
+  Placer placer({Room(1), Room(2)}, 1);
+  placer.Add({Shard(0, 0, {3}), Shard(1, 0, {1})}, true);
+  const auto placed = placer.PlacementsOf(0);
+  EXPECT_THAT(placed[0].peers, ElementsAre(PeerId(2)));
+  EXPECT_THAT(placed[1].peers, ElementsAre(PeerId(1)));
+}
+
 TEST(Placer, ReplicasGoToDifferentZones) {
   Placer placer({Room(1, {}, "a"), Room(2, {}, "a"), Room(3, {}, "a"), Room(4, {}, "b")}, 1);
   std::vector<ShardDemand> shards = {Shard(0, 10), Shard(1, 10), Shard(2, 10)};
@@ -188,6 +197,45 @@ TEST(PlacerProperty, WithoutLimitsNoPeerIsAboveItsEvenShareOfACollection) {
       const std::size_t share = (all + one.peers.size() - 1) / one.peers.size();
       for (const auto& [peer, count] : held) ASSERT_LE(count, share);
     }
+  }
+}
+
+TEST(PlacerProperty, WhenAPeerIsLostTheOthersKeepTheirsAndNobodyHasToConsolidate) {
+  for (std::uint32_t seed = 0; seed < 3000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    std::vector<PeerRoom> peers;
+    const std::uint64_t count = 2 + random() % 7;
+    for (std::uint64_t id = 1; id <= count; ++id) peers.push_back(Room(id));
+    const auto replicas = static_cast<std::uint32_t>(1 + random() % (count - 1));
+    std::vector<ShardDemand> shards;
+    const auto number = static_cast<std::uint32_t>(1 + random() % 12);
+    for (std::uint32_t i = 0; i < number; ++i) {
+      shards.push_back(Shard(i, random() % 3));
+      shards.back().replicas = replicas;
+    }
+    Placer before(peers, 1);
+    before.Add(shards, false);
+    const auto was = PeersOf(before, 0);
+    for (std::uint32_t i = 0; i < number; ++i) shards[i].had = was[i];
+    const PeerId lost = peers[random() % count].peer;
+    std::erase_if(peers, [&](const PeerRoom& room) { return room.peer == lost; });
+    Placer after(peers, 1);
+    after.Add(shards, true);
+    const auto now = PeersOf(after, 0);
+    std::map<PeerId, std::size_t> held;
+    for (std::uint32_t i = 0; i < number; ++i) {
+      for (const PeerId peer : was[i]) {
+        if (peer == lost) continue;
+        ASSERT_THAT(now[i], ::testing::Contains(peer));
+      }
+      ASSERT_EQ(now[i].size(), replicas);
+      for (const PeerId peer : now[i]) ++held[peer];
+    }
+    const std::size_t share = (number * replicas + peers.size() - 1) / peers.size();
+    // The peers that have room may be those that hold the other replicas of a shard.
+    for (const auto& [peer, mine] : held) ASSERT_LE(mine, replicas == 1 ? share : share + 1);
+    ASSERT_TRUE(held.size() > 1 || peers.size() == 1 || number == 1);
   }
 }
 

@@ -197,10 +197,16 @@ void RestorePlacer::CheckConsolidation(const CollectionRecord& record, const Col
   const std::size_t usable = usable_.size();
   const std::size_t share = (plan.shards.size() * plan.replication_factor + usable - 1) / usable;
   for (const auto& [peer, count] : held) {
-    if (count > share + 1) {
-      reasons.push_back(FormatPeer(peer) + " holds " + std::to_string(count) + " shards of '" +
-                        plan.source + "'");
+    if (count <= share + 1) continue;
+    std::string reason =
+        FormatPeer(peer) + " holds " + std::to_string(count) + " shards of '" + plan.source + "'";
+    for (const PeerRoom& room : usable_) {
+      const bool told = room.free_bytes && !room.estimated;
+      if (!told || (held.contains(room.peer) && held[room.peer] >= share)) continue;
+      reason += ", as " + FormatPeer(room.peer) + " has " + FormatSize(*room.free_bytes) +
+                " of disk for them";
     }
+    reasons.push_back(std::move(reason));
   }
   for (std::string& reason : reasons) {
     if (request_.allow_consolidation) {
