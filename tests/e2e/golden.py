@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from holdfast_sandbox.demo_client import Client, quote
@@ -10,11 +11,23 @@ from holdfast_sandbox.demo_client import Client, quote
 SCORE_TOLERANCE = 1e-5
 
 
-def points(client: Client, name: str) -> dict[Any, tuple[Any, Any]]:
+Points = dict[Any, tuple[Any, Any]]
+
+
+def points(client: Client, name: str) -> Points:
     """Payload and vectors of every point by id; fails when a scroll gives an id twice."""
-    found: dict[Any, tuple[Any, Any]] = {}
-    for record in client.scroll(f"/collections/{quote(name)}"):
-        assert record["id"] not in found, f"{name}: {record['id']} came twice"
+    return _read(client, f"/collections/{quote(name)}", None)
+
+
+def points_of_shard(client: Client, name: str, shard: int, url: str) -> Points:
+    """The same of one replica: that of this node."""
+    return _read(client, f"/collections/{quote(name)}/shards/{shard}", url)
+
+
+def _read(client: Client, path: str, url: str | None) -> Points:
+    found: Points = {}
+    for record in client.scroll(path, url=url):
+        assert record["id"] not in found, f"{path}: {record['id']} came twice"
         found[record["id"]] = (record.get("payload"), _plain(record.get("vector")))
     return found
 
@@ -53,6 +66,20 @@ def ask(client: Client, name: str, using: str | None, query: Any) -> list[tuple[
         body["using"] = using
     told = client.call("POST", f"/collections/{quote(name)}/points/query", body)
     return [(point["id"], point["score"]) for point in told["points"]]
+
+
+def answers(client: Client, name: str, size: int) -> list[list[tuple[Any, float]]]:
+    """The ten nearest to each of a few vectors that are the same every time."""
+    chance = random.Random(size)
+    queries = [[chance.uniform(-1, 1) for _ in range(size)] for _ in range(5)]
+    return [ask(client, name, None, query) for query in queries]
+
+
+def all_same_answers(
+    wanted: list[list[tuple[Any, float]]], found: list[list[tuple[Any, float]]]
+) -> bool:
+    """Whether `found` is what answers() gave before."""
+    return len(wanted) == len(found) and all(map(same_answers, wanted, found))
 
 
 def same_answers(wanted: list[tuple[Any, float]], found: list[tuple[Any, float]]) -> bool:

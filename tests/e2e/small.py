@@ -17,6 +17,7 @@ from program import Answer, Program
 NAME = "docs"
 POINTS = 120
 SHARDS = 2
+DIMENSIONS = 32
 
 
 def fill(client: Client, writing: int = 0) -> None:
@@ -25,7 +26,7 @@ def fill(client: Client, writing: int = 0) -> None:
     points = [
         {
             "id": i,
-            "vector": [chance.uniform(-1, 1) for _ in range(32)],
+            "vector": [chance.uniform(-1, 1) for _ in range(DIMENSIONS)],
             "payload": {"n": i, "text": f"{chance.getrandbits(512):x}"},
         }
         for i in range(POINTS)
@@ -36,7 +37,7 @@ def fill(client: Client, writing: int = 0) -> None:
 def make(client: Client, replicas: int = 1, shards: int = SHARDS) -> None:
     """The collection, filled."""
     body = {
-        "vectors": {"size": 32, "distance": "Dot"},
+        "vectors": {"size": DIMENSIONS, "distance": "Dot"},
         "shard_number": shards,
         "replication_factor": replicas,
     }

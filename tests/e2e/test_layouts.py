@@ -103,6 +103,8 @@ def test_a_peer_that_is_lost_on_the_way_is_planned_around(servers, program, clie
     alive = {p["id"] for p in topology_peers(program) if p["answers"]}
     assert len(alive) == len(lost) - 1 and set(held) == alive, rest
     assert golden.points(client, "copy") == wanted
+    answers = golden.answers(client, small.NAME, small.DIMENSIONS)
+    assert golden.all_same_answers(answers, golden.answers(client, "copy", small.DIMENSIONS))
     small.drop(client, "copy")
 
 

@@ -371,6 +371,7 @@ def test_a_peer_that_dies_on_the_way_is_planned_around(
     servers, program, client, big, ids, tmp_path
 ):
     gather(program, ids, tmp_path)
+    answers = golden.answers(client, BIG, 64)
     running = program.start(*SLOW)
     started_with(running)
     for line in running.stdout:
@@ -388,10 +389,12 @@ def test_a_peer_that_dies_on_the_way_is_planned_around(
     program.done("rebalance", "--collections", BIG, "--wait", "2m")
     assert loads(placement(program, BIG)) == [2, 2, 2]
     assert golden.points(client, BIG) == big
+    assert golden.all_same_answers(answers, golden.answers(client, BIG, 64))
 
 
 def test_a_peer_that_is_given_up_is_replaced(servers, program, client, wanted, ids):
     program.done("rebalance", "--collections", "docs", "--wait", "2m")
+    answers = golden.answers(client, "docs", small.DIMENSIONS)
     servers.kill(LOST)
     refused = program.run("rebalance", "--collections", "docs", "--json")
     assert refused.status == 1 and "--without" in refused.result["error"]["hint"]
@@ -402,3 +405,4 @@ def test_a_peer_that_is_given_up_is_replaced(servers, program, client, wanted, i
         peers = sorted(r["peer"] for r in shard["replicas"])
         assert peers == sorted(ids[:LOST]), shard
     assert golden.points(client, "docs") == wanted
+    assert golden.all_same_answers(answers, golden.answers(client, "docs", small.DIMENSIONS))

@@ -191,6 +191,7 @@ def test_hooks_keep_writers_away_for_the_last_pass(program, client, docs, tmp_pa
 def test_a_peer_that_is_lost_on_the_way(servers, program, client, docs):
     """Its replicas are read from others; where the copy cannot be whole it waits for the peer."""
     wanted = golden.points(client, docs)
+    answers = golden.answers(client, docs, small.DIMENSIONS)
     slow = ("--max-points-per-second", "60", "--batch", "8")
     running = program.start("reshard", "live", "--shards", "5", *COPY, *slow, "--json")
     told = []
@@ -212,3 +213,4 @@ def test_a_peer_that_is_lost_on_the_way(servers, program, client, docs):
     assert target != docs, rest
     wait_for("all replicas", lambda: all_active(client), 120, 0.5)
     assert golden.points(client, target) == wanted == golden.points(client, docs)
+    assert golden.all_same_answers(answers, golden.answers(client, target, small.DIMENSIONS))

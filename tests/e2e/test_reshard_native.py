@@ -174,6 +174,7 @@ def test_stopped_by_the_user_it_leaves_whole_rounds(program, client, docs):
 
 def test_a_peer_that_is_lost_on_the_way(servers, program, client, docs):
     wanted = golden.points(client, docs)
+    answers = golden.answers(client, docs, small.DIMENSIONS)
     running = program.start("reshard", "live", "--shards", "5", *NATIVE)
     told = []
     for line in running.stdout:
@@ -193,4 +194,5 @@ def test_a_peer_that_is_lost_on_the_way(servers, program, client, docs):
             job = small.job_of(small.whole_lines(small.Answer(status, "".join(told), "")))
             program.done("reshard", "--resume", job, "--json")
     assert golden.points(client, docs) == wanted
+    assert golden.all_same_answers(answers, golden.answers(client, docs, small.DIMENSIONS))
     assert shards_of(client, docs) in (2, 3, 4, 5)

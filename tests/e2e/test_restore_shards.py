@@ -15,8 +15,9 @@ import pytest
 import shapes
 import small
 from clusters import SandboxCluster
-from holdfast_sandbox.demo_client import Client, quote
+from holdfast_sandbox.demo_client import Client, quote, wait_for
 from program import PYTHON, SOURCE
+from reshard_tools import all_active
 
 NAMES = ["quantized", "hybrid", "by-key", "replicated", "empty", "ünï-☃"]
 SHAPES = [shape for shape in shapes.SHAPES if shape.name in NAMES]
@@ -26,6 +27,7 @@ COPY = ("restore", "latest", "--as", "docs=copy", "--json")
 # Slower than any machine, and quick enough to wait for.
 SLOWLY = ("--shards", "5", "--max-points-per-second", "600")
 POINTS = 3000
+LOST = 2
 
 pytest.importorskip("qdrant_edge")
 
@@ -270,6 +272,32 @@ def test_an_engine_that_is_killed_is_followed_by_another(client, docs, documents
     assert running.returncode == 0, out + err
     assert golden.points(client, "copy") == documents
     assert scratch_of(docs) == []
+    small.drop(client, "copy")
+
+
+def test_a_peer_that_is_lost_while_points_are_copied(servers, client, program, wanted):
+    """It comes back soon: the copy is whole then, or it was refused and nothing of it is left."""
+    asked = ["restore", "latest", "--collections", "replicated", "--as", "replicated=copy"]
+    asked += ["--shards", "5", "--json"]
+    running = program.start(*asked, "--max-points-per-second", "60")
+    told = []
+    for line in running.stdout:
+        told.append(json.loads(line))
+        if told[-1].get("key") == "create/copy":
+            servers.kill(LOST)
+            break
+    time.sleep(1)
+    servers.start(LOST)
+    told += [json.loads(line) for line in running.stdout]
+    running.stderr.read()
+    if running.wait(300) != 0:
+        assert told[-1]["error"]["hint"], told[-1]
+        assert not small.exists(client, "copy"), "what readers never saw is removed"
+        program.done(*asked, "--wait", "2m")
+    wait_for("all replicas", lambda: all_active(client), 120, 0.5)
+    assert shards_of(client, "copy") == {None: 5}
+    assert golden.points(client, "copy") == wanted["replicated"]
+    assert scratch_of(program) == []
     small.drop(client, "copy")
 
 
