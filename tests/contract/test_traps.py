@@ -53,7 +53,7 @@ def collection(tools, request):
 def faults(cluster):
     """Sets faults of nodes, which are gone after the test; only the sandbox has them."""
     if not hasattr(cluster, "fault"):
-        pytest.skip("a real server takes no faults")
+        pytest.skip("a real server (HOLDFAST_TEST_QDRANT) takes no faults")
     nodes = set()
 
     def set_fault(node, kind, **values):

@@ -228,7 +228,7 @@ def test_replicas_that_differ_are_found(client, data, names, tmp_path):
 def test_deletes_that_came_back_are_found(client, cluster, data, names, tmp_path):
     """The trap of measured fact 7, under writers: the plain capture breaks its promise."""
     if not hasattr(cluster, "fault"):
-        pytest.skip("a real server takes no faults")
+        pytest.skip("a real server (HOLDFAST_TEST_QDRANT) takes no faults")
     source, target = names
     demo.load_collection(client, data, source, points=400, shards=2, alias="")
     for node in range(3):

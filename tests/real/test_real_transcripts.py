@@ -17,7 +17,7 @@ def outcomes(own_cluster):
 def test_exchange(outcomes, exchange):
     outcome = outcomes[exchange.key]
     if outcome.skipped:
-        pytest.skip(f"not replayable: {outcome.skipped}")
+        pytest.skip(f"not replayable on HOLDFAST_TEST_QDRANT: {outcome.skipped}")
     assert not outcome.differences, "\n".join([exchange.note, *outcome.differences])
 
 
