@@ -13,9 +13,11 @@
 namespace holdfast {
 namespace {
 
-/// How long replicas that were sent may take to become Active, and how often that is looked at.
+/// How long replicas that were sent may take to become Active, and how often that is looked at:
+/// often at first, since with small shards this is what a restore of many collections waits for.
 constexpr Duration kActivePatience = std::chrono::seconds(60);
-constexpr Duration kActivePoll = std::chrono::milliseconds(200);
+constexpr Duration kActivePollMin = std::chrono::milliseconds(25);
+constexpr Duration kActivePollMax = std::chrono::milliseconds(400);
 /// How often the plan of one collection is made anew because peers were lost.
 constexpr int kRevisionsMax = 8;
 constexpr std::size_t kBuryPerCall = 1000;
@@ -291,7 +293,7 @@ Status RestoreOp::SendImage(const CallContext& call, const CollectionPlan& plan,
 /// Active, the empty one is the last active one and cannot be dropped.
 Result<Collection> RestoreOp::AwaitActive(const CallContext& call, const CollectionPlan& plan) {
   const MonotonicTime until = parts_.clock.Monotonic() + kActivePatience;
-  for (;;) {
+  for (Duration pause = kActivePollMin;; pause = std::min(pause * 2, kActivePollMax)) {
     HF_TRY(Collection there, parts_.engine.ReadCollection(call, plan.target));
     std::size_t active = 0;
     std::size_t planned = 0;
@@ -307,7 +309,7 @@ Result<Collection> RestoreOp::AwaitActive(const CallContext& call, const Collect
                                                      std::to_string(planned) + " replicas of '" +
                                                      plan.target + "' did not become Active");
     }
-    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kActivePoll));
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, pause));
   }
 }
 

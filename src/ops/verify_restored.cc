@@ -15,7 +15,9 @@
 namespace holdfast {
 namespace {
 
-constexpr Duration kStatePoll = std::chrono::milliseconds(500);
+/// Between two looks at the replicas: longer and longer, since most are as planned by the second.
+constexpr Duration kStatePollMin = std::chrono::milliseconds(50);
+constexpr Duration kStatePollMax = std::chrono::milliseconds(500);
 constexpr std::size_t kCheckAtOnce = 8;
 constexpr std::size_t kBuriedPerCall = 1000;
 
@@ -145,7 +147,7 @@ class Check {
 
   Result<Collection> AwaitReplicas() {
     const MonotonicTime until = clock_.Monotonic() + input_.patience;
-    for (;;) {
+    for (Duration pause = kStatePollMin;; pause = std::min(pause * 2, kStatePollMax)) {
       HF_TRY(Collection now, engine_.ReadCollection(call_, input_.plan.target));
       const std::string trouble = ReplicaTrouble(now);
       if (trouble.empty()) return now;
@@ -153,7 +155,7 @@ class Check {
         Differs(trouble);
         return now;
       }
-      HF_RETURN_IF_ERROR(clock_.SleepFor(call_, kStatePoll));
+      HF_RETURN_IF_ERROR(clock_.SleepFor(call_, pause));
     }
   }
 
