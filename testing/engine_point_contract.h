@@ -15,6 +15,29 @@
 
 namespace holdfast::testing {
 
+TEST_P(EngineContract, ACopyCanHaveOtherSettings) {
+  const std::string name = Make(1, 1);
+  const Collection source = ReadActive(name);
+  const std::string settings = R"({
+      "hnsw_config": {"m": 24}, "vectors": {"on_disk": true}, "wal_config": {"wal_capacity_mb": 1},
+      "quantization_config": {"scalar": {"type": "int8", "quantile": 0.98}},
+      "optimizers_config": {"flush_interval_sec": 7}})";
+  const auto other = engine().Resharded(source, 2, settings);
+  ASSERT_TRUE(other.ok()) << other.error().ToString();
+  const std::string copy = NewName();
+  ASSERT_TRUE(engine().CreateCollection(call_, copy, *other, 0).ok());
+  const std::string there = ReadActive(copy).create_json;
+  for (const char* setting :
+       {R"("m":24)", R"("on_disk":true)", R"("wal_capacity_mb":1)", R"("quantile":0.98)",
+        R"("flush_interval_sec":7)", R"("shard_number":2)"}) {
+    EXPECT_THAT(there, ::testing::HasSubstr(setting));
+    EXPECT_THAT(source.create_json, ::testing::Not(::testing::HasSubstr(setting)));
+  }
+  const auto refused = engine().Resharded(source, 2, R"({"vectors": {"distance": "Manhattan"}})");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+}
+
 TEST_P(EngineContract, PagesOfWholePointsCanBeWrittenToAnotherCollection) {
   const std::string name = Make(1, 1);
   std::vector<TestPoint> points = Points(0, 40);
@@ -26,7 +49,7 @@ TEST_P(EngineContract, PagesOfWholePointsCanBeWrittenToAnotherCollection) {
   harness_->Upsert(name, points, {});
   const Collection source = ReadActive(name);
   const ReplicaRef replica = Replicas(source).front();
-  const auto wider = engine().Resharded(source, 3);
+  const auto wider = engine().Resharded(source, 3, {});
   ASSERT_TRUE(wider.ok()) << wider.error().ToString();
   EXPECT_EQ(wider->shard_number, 3U);
   const std::string copy = NewName();
@@ -139,7 +162,7 @@ TEST_P(VectorsContract, VectorsOfAllKindsAreCopiedAsTheyAre) {
       {});
   const Collection source = ReadActive(name);
   const std::string copy = NewName();
-  const auto narrow = engine().Resharded(source, 1);
+  const auto narrow = engine().Resharded(source, 1, {});
   ASSERT_TRUE(narrow.ok());
   ASSERT_TRUE(engine().CreateCollection(call_, copy, *narrow, 0).ok());
   std::map<std::string, std::string> texts;

@@ -134,6 +134,8 @@ class ScriptedEngine final : public Engine {
   void LosePoint(const ReplicaRef& replica, const std::string& id);
   /// Recreates a collection under its name: same configuration, no points, another uuid.
   void Recreate(const std::string& collection);
+  /// New collections do not take this member of the bodies that make and finish them.
+  void IgnoreSetting(const std::string& member);
   /// A load balancer stands in front: ReadTopology is refused.
   void SetLoadBalanced(bool load_balanced);
   /// Purposes that CheckRights refuses, and calls that need them.
@@ -247,7 +249,8 @@ class ScriptedEngine final : public Engine {
   Status UpsertPoints(const CallContext& call, const std::string& collection,
                       const std::optional<ShardKey>& key,
                       const std::vector<SourcePoint>& points) override;
-  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards) override;
+  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards,
+                               std::string_view settings) override;
   Result<std::unique_ptr<PointComparer>> NewComparer(const Collection& collection) override;
   bool DependsOnShards(const Collection& collection, const GoldenQuery& query) override;
 

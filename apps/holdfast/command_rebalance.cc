@@ -1,14 +1,11 @@
 // `holdfast rebalance`.
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "apps/holdfast/command_helpers.h"
+#include "apps/holdfast/text_file.h"
 #include "base/size.h"
 #include "model/json.h"
 
@@ -16,6 +13,8 @@ namespace holdfast {
 namespace {
 
 constexpr std::uint64_t kPlanFileBytesMax = 64 * kMiB;
+constexpr const char* kPlanFileHint =
+    "write 'even', or the name of a file as docs/rebalance.md shows it";
 constexpr const char* kEven = "even";
 
 struct RebalanceFlags {
@@ -29,29 +28,6 @@ struct RebalanceFlags {
   std::string wait = "0s";
   std::string resume;
 };
-
-Result<std::string> ReadPlanFile(const std::string& path) {
-  const std::string hint = "write 'even', or the name of a file as docs/rebalance.md shows it";
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return Error(ErrorCode::kInvalidArgument,
-                 "the plan file '" + path + "' cannot be read: " + std::strerror(errno), hint);
-  }
-  std::string text;
-  std::string buffer(64 * kKiB, '\0');
-  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) ||
-         file.gcount() > 0) {
-    text.append(buffer, 0, static_cast<std::size_t>(file.gcount()));
-    if (text.size() > kPlanFileBytesMax) {
-      return Error(ErrorCode::kInvalidArgument,
-                   "the plan file '" + path + "' is larger than " + FormatSize(kPlanFileBytesMax));
-    }
-  }
-  if (file.bad()) {
-    return Error(ErrorCode::kInvalidArgument, "the plan file '" + path + "' cannot be read", hint);
-  }
-  return text;
-}
 
 Result<RebalanceCommand> MakeRebalanceCommand(const RebalanceFlags& flags) {
   RebalanceCommand command;
@@ -76,7 +52,8 @@ Result<RebalanceCommand> MakeRebalanceCommand(const RebalanceFlags& flags) {
                  "leave out the other options, or begin anew without --resume");
   }
   if (flags.to == kEven) return command;
-  HF_TRY(const std::string text, ReadPlanFile(flags.to));
+  HF_TRY(const std::string text,
+         ReadTextFile(flags.to, "the plan file", kPlanFileHint, kPlanFileBytesMax));
   auto wanted = WantedLayoutFromJson(text);
   if (!wanted.ok()) {
     return std::move(wanted).error().While("the plan file '" + flags.to + "'");

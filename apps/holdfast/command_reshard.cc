@@ -5,15 +5,20 @@
 #include <utility>
 
 #include "apps/holdfast/command_helpers.h"
+#include "apps/holdfast/text_file.h"
 #include "base/size.h"
 #include "model/json.h"
 
 namespace holdfast {
 namespace {
 
+constexpr std::uint64_t kSettingsBytesMax = kMiB;
+constexpr const char* kSettingsHint = "name a file with a JSON object as docs/reshard.md shows it";
+
 struct ReshardFlags {
   std::string collection;
   std::uint32_t shards = 0;
+  std::string settings;
   std::string method = "auto";
   std::string as;
   std::uint64_t points_per_second = 0;
@@ -22,6 +27,17 @@ struct ReshardFlags {
   std::string wait = "0s";
   std::string resume;
 };
+
+/// Without blanks, as the job's journal keeps it.
+Result<std::string> ReadSettings(const std::string& path) {
+  HF_TRY(const std::string text,
+         ReadTextFile(path, "the settings file", kSettingsHint, kSettingsBytesMax));
+  const auto settings = json::Parse(text, "the settings file '" + path + "'");
+  if (!settings.ok()) {
+    return Error(ErrorCode::kInvalidArgument, settings.error().message(), kSettingsHint);
+  }
+  return json::Dump(*settings);
+}
 
 Result<ReshardCommand> MakeReshardCommand(const ReshardFlags& flags) {
   ReshardCommand command;
@@ -34,21 +50,30 @@ Result<ReshardCommand> MakeReshardCommand(const ReshardFlags& flags) {
   command.batch = flags.batch;
   command.resume_job = flags.resume;
   HF_TRY(command.wait, ParseDuration(flags.wait));
-  const bool asks = !flags.collection.empty() || flags.shards != 0 || !flags.as.empty();
+  const bool asks = !flags.collection.empty() || flags.shards != 0 || !flags.as.empty() ||
+                    !flags.settings.empty();
   if (!flags.resume.empty() && asks) {
-    return Error(ErrorCode::kInvalidArgument,
-                 "--resume goes on with what the job was asked for; nothing can be added to it",
-                 "leave out the collection, --shards and --as, or begin anew without --resume");
+    return Error(
+        ErrorCode::kInvalidArgument,
+        "--resume goes on with what the job was asked for; nothing can be added to it",
+        "leave out the collection, --shards, --settings and --as, or begin anew without --resume");
   }
   if (flags.resume.empty() && flags.collection.empty()) {
     return Error(ErrorCode::kInvalidArgument, "which collection?",
                  "give its name or an alias of it; or --resume JOB");
   }
-  if (flags.resume.empty() && flags.shards == 0) {
-    return Error(ErrorCode::kInvalidArgument, "how many shards?", "pass --shards N");
+  if (flags.resume.empty() && flags.shards == 0 && flags.settings.empty()) {
+    return Error(ErrorCode::kInvalidArgument, "how many shards?",
+                 "pass --shards N, or --settings FILE for other settings");
+  }
+  if (!flags.settings.empty()) {
+    HF_TRY(command.request.settings_json, ReadSettings(flags.settings));
   }
   return command;
 }
+
+/// The server's default counts.
+constexpr const char* kNotSet = "(not set)";
 
 void PrintReshardPlan(Output& output, const ReshardPlan& plan) {
   const std::string per_key =
@@ -58,6 +83,14 @@ void PrintReshardPlan(Output& output, const ReshardPlan& plan) {
       {{"COLLECTION", "SHARDS NOW", "THEN", "METHOD", "INTO", "ALIASES SWITCHED"},
        {plan.source, std::to_string(plan.shards_now), std::to_string(plan.shards) + per_key,
         std::string(ReshardMethodName(plan.method)), plan.target, Join(plan.aliases)}});
+  if (!plan.changes.empty()) {
+    Table table{{"SETTING", "NOW", "THEN"}};
+    for (const SettingChange& change : plan.changes) {
+      table.push_back({change.name, change.before.empty() ? kNotSet : change.before,
+                       change.after.empty() ? kNotSet : change.after});
+    }
+    output.PrintTable(table);
+  }
   output.Line("method " + std::string(ReshardMethodName(plan.method)) + ": " + plan.why);
   if (plan.method == ReshardMethod::kCopy) {
     output.Line("about " + FormatCount(plan.points) + " points" +
@@ -105,6 +138,9 @@ Result<int> RunReshard(CommandContext& context, const ReshardFlags& flags) {
             (outcome.fenced ? ", the last under the fence" : "");
   }
   context.output.Line(text);
+  for (const SettingChange& change : outcome.changes) {
+    context.output.Line("setting " + DescribeChange(change));
+  }
   PrintOldCollection(context.output, outcome);
   context.output.Result("complete",
                         Json::parse(ReshardOutcomeToJson(outcome, took), nullptr, false));
@@ -115,13 +151,17 @@ Result<int> RunReshard(CommandContext& context, const ReshardFlags& flags) {
 
 void AddReshard(CLI::App& app, CommonOptions& options, Command& chosen) {
   const auto flags = std::make_shared<ReshardFlags>();
-  CLI::App* command = Add(app, options, "reshard", "Give a collection another number of shards",
-                          "holdfast reshard docs --shards 6 --dry-run", true);
+  CLI::App* command =
+      Add(app, options, "reshard", "Give a collection another number of shards, or other settings",
+          "holdfast reshard docs --shards 6 --dry-run", true);
   command->add_option("collection", flags->collection, "Its name, or an alias of it");
   command
       ->add_option("--shards", flags->shards,
                    "Shards it shall have; with custom sharding, of every shard key")
       ->check(CLI::Range(1U, kReshardShardsMax));
+  command->add_option("--settings", flags->settings,
+                      "File with the settings it shall have otherwise, as in the body that creates "
+                      "a collection: a copy with other index parameters");
   command
       ->add_option("--method", flags->method,
                    "native (the cluster moves the points, the name stays), copy (into a new "

@@ -39,8 +39,12 @@ class PointWriter {
 
   // What follows asks nobody.
 
-  /// `collection` with another number of shards: create_json and shard_number.
-  virtual Result<Collection> Resharded(const Collection& collection, std::uint32_t shards) = 0;
+  /// `collection` with another number of shards, and with `settings` laid over its own: the
+  /// engine's own JSON for a collection, of which null removes a member; empty: none. What creates
+  /// it and what finishes it is filled in. kInvalidArgument naming every setting that there is not,
+  /// and every one that would change or lose points, each with what to do instead.
+  virtual Result<Collection> Resharded(const Collection& collection, std::uint32_t shards,
+                                       std::string_view settings) = 0;
   /// For points of a collection of this layout: equal ids, payloads and vectors. What one server
   /// may change by storing the same point again does not count: the last bits of a number in a
   /// payload, and of a vector that it normalizes.

@@ -85,10 +85,9 @@ Status RestoreOp::Create(StepContext& context, const CallContext& call, const Co
 Status RestoreOp::CreateEmpty(const CallContext& call, const CollectionPlan& plan,
                               const CollectionRecord& record) {
   Result<Collection> as = record.collection;
-  if (plan.copy_shards != 0) as = parts_.engine.Resharded(record.collection, plan.copy_shards);
+  if (plan.copy_shards != 0) as = parts_.engine.Resharded(record.collection, plan.copy_shards, {});
   if (!as.ok()) return as.error();
-  const Status created = parts_.engine.CreateCollection(
-      call, plan.target, *as, plan.copy_shards != 0 ? plan.replication_factor : kRecordedFactor);
+  const Status created = parts_.engine.CreateCollection(call, plan.target, *as, kRecordedFactor);
   if (created.ok()) made_.insert(plan.target);
   if (created.ok() || created.error().code() == ErrorCode::kAlreadyExists) return created;
   // It may have been made all the same. Also after Ctrl-C this must be known.

@@ -1,6 +1,7 @@
 #include "plan/reshard_plan.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <optional>
 #include <utility>
@@ -12,6 +13,9 @@ namespace holdfast {
 namespace {
 
 constexpr std::size_t kSuffixHexDigits = 8;
+/// No PATCH changes it (reference 2.3).
+constexpr std::string_view kFixedForLife = "wal_config";
+constexpr std::string_view kQuantization = "quantization_config";
 
 /// Without the suffix that an earlier reshard has put behind it.
 std::string BaseName(const std::string& name) {
@@ -64,6 +68,29 @@ void NameTarget(const Topology& cluster, const Collection& source, const Reshard
   }
 }
 
+/// What the servers could do without a copy, and what they cannot do at all.
+void NoteSettings(const Topology& cluster, ReshardPlan& plan) {
+  if (plan.changes.empty()) return;
+  const auto fixed = [](const SettingChange& change) {
+    // A PATCH unsets nothing but a quantization (reference 2.4).
+    const bool unsets =
+        change.after.empty() && change.name.find(kQuantization) == std::string::npos;
+    return unsets || change.name.starts_with(kFixedForLife);
+  };
+  if (plan.shards == plan.shards_now && std::ranges::none_of(plan.changes, fixed)) {
+    plan.notes.push_back("the servers would change these settings in place, too, while '" +
+                         plan.source + "' is read: PATCH /collections/" + plan.source);
+  }
+  for (const SettingChange& change : plan.changes) {
+    std::size_t replicas = 0;
+    std::from_chars(change.after.data(), change.after.data() + change.after.size(), replicas);
+    if (change.name != "replication_factor" || replicas <= cluster.peers.size()) continue;
+    plan.notes.push_back("a shard gets " + std::to_string(cluster.peers.size()) +
+                         " replicas, as there are no more peers; `holdfast rebalance` makes the "
+                         "others when there are");
+  }
+}
+
 void PlanCopy(const Topology& cluster, const Collection& source, const ReshardRequest& request,
               const ReshardFacts& facts, ReshardPlan& plan, PlanFindings& findings) {
   CheckReadable(cluster, source, findings);
@@ -75,6 +102,7 @@ void PlanCopy(const Topology& cluster, const Collection& source, const ReshardRe
         "start the peer, or remove it from the cluster");
   }
   NameTarget(cluster, source, request, facts, plan, findings);
+  NoteSettings(cluster, plan);
   plan.notes.emplace_back(
       "until the old collection is dropped both take room: disk and memory of the points once "
       "more");
@@ -113,7 +141,8 @@ Result<ReshardMethod> ReshardMethodFromName(std::string_view name) {
 
 Result<ReshardPlan> PlanReshard(const Topology& cluster, const ReshardRequest& request,
                                 const ReshardFacts& facts) {
-  if (request.shards == 0 || request.shards > kReshardShardsMax) {
+  const bool keeps_number = request.shards == 0 && !request.settings_json.empty();
+  if (!keeps_number && (request.shards == 0 || request.shards > kReshardShardsMax)) {
     return Error(ErrorCode::kInvalidArgument,
                  std::to_string(request.shards) + " is no number of shards",
                  "use 1 to " + std::to_string(kReshardShardsMax));
@@ -129,28 +158,37 @@ Result<ReshardPlan> PlanReshard(const Topology& cluster, const ReshardRequest& r
   ReshardPlan plan;
   plan.source = source->name;
   plan.uuid = source->uuid;
-  plan.shards = request.shards;
+  plan.settings_json = request.settings_json;
+  plan.changes = facts.changes;
   plan.keys = source->shard_keys;
   plan.points = source->points;
   plan.bytes = source->bytes;
   for (const auto& [key, count] : shards) plan.shards_now = std::max(plan.shards_now, count);
-  const bool all_there = std::ranges::all_of(
-      shards, [&](const auto& entry) { return entry.second == request.shards; });
+  plan.shards = keeps_number ? plan.shards_now : request.shards;
+  const bool all_there =
+      std::ranges::all_of(shards, [&](const auto& entry) { return entry.second == plan.shards; });
   if (shards.empty()) {
     return Error(ErrorCode::kFailedPrecondition,
                  "'" + source->name + "' has no shard key yet, so no shards",
                  "make its shard keys with the number of shards that is wanted");
   }
-  if (all_there) {
+  if (keeps_number && !all_there) {
     return Error(ErrorCode::kInvalidArgument,
-                 "'" + source->name + "' has " + std::to_string(request.shards) + " shards" +
-                     (source->custom_sharding ? " of every shard key" : "") + " already");
+                 "the shard keys of '" + source->name + "' have different numbers of shards",
+                 "pass --shards N as well: a copy makes as many of every key");
+  }
+  if (all_there && plan.changes.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "'" + source->name + "' has " + std::to_string(plan.shards) + " shards" +
+                     (source->custom_sharding ? " of every shard key" : "") +
+                     (request.settings_json.empty() ? "" : " and these settings") + " already");
   }
   plan.method = request.method;
   if (plan.method == ReshardMethod::kAuto) {
-    const bool native = facts.native_refusal.empty() && request.as.empty();
+    const bool native = facts.native_refusal.empty() && request.as.empty() && plan.changes.empty();
     plan.method = native ? ReshardMethod::kNative : ReshardMethod::kCopy;
     plan.why = native                         ? "the cluster can do it itself"
+               : !plan.changes.empty()        ? "only a new collection gets other settings"
                : facts.native_refusal.empty() ? "a new name was asked for"
                                               : facts.native_refusal;
   } else {
@@ -171,6 +209,12 @@ Result<ReshardPlan> PlanReshard(const Topology& cluster, const ReshardRequest& r
     plan.target = plan.source;
     if (!facts.native_refusal.empty()) {
       findings.Problem("native: " + facts.native_refusal, "use --method copy");
+    }
+    if (!plan.changes.empty()) {
+      findings.Problem("native resharding keeps the collection with its settings",
+                       "use --method copy; or leave out --settings and have the servers change "
+                       "them in place: PATCH /collections/" +
+                           source->name);
     }
     if (!request.as.empty()) {
       findings.Problem("native resharding keeps the collection and its name",

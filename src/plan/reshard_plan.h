@@ -1,5 +1,5 @@
-// How one collection gets another number of shards, decided from the observed cluster. Pure: no
-// I/O, no clock, no chance.
+// How one collection gets another number of shards or other settings, decided from the observed
+// cluster. Pure: no I/O, no clock, no chance.
 
 #pragma once
 
@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "model/topology.h"
+#include "plan/setting_changes.h"
 
 namespace holdfast {
 
@@ -29,9 +30,12 @@ inline constexpr std::uint32_t kReshardShardsMax = 1000;
 struct ReshardRequest {
   /// The collection's name, or an alias of it.
   std::string collection{};
-  /// Shards it shall have; with custom sharding, of every shard key.
+  /// Shards it shall have; with custom sharding, of every shard key. 0: as many as now, which takes
+  /// other settings.
   std::uint32_t shards = 0;
   ReshardMethod method = ReshardMethod::kAuto;
+  /// What is laid over its settings (PointWriter::Resharded); empty: nothing.
+  std::string settings_json{};
   /// Name of the new collection of a copy (`--as`); empty: `<name>__<suffix>`.
   std::string as{};
 };
@@ -42,6 +46,8 @@ struct ReshardFacts {
   std::string native_refusal{};
   /// Tells the new collection's name from others; a part of the job's id.
   std::string suffix{};
+  /// What the request's settings change.
+  std::vector<SettingChange> changes{};
 };
 
 struct ReshardPlan {
@@ -57,6 +63,9 @@ struct ReshardPlan {
   std::uint32_t shards = 0;
   /// Now: of the collection, or of its shard key with the most.
   std::uint32_t shards_now = 0;
+  /// As the request has it, and what it changes.
+  std::string settings_json;
+  std::vector<SettingChange> changes;
   /// With custom sharding, in the order they are made.
   std::vector<ShardKey> keys;
   /// Switched from source to target once it is verified; ascending. Empty: nobody is switched.

@@ -22,6 +22,38 @@ Result<std::vector<std::string>> TextsFrom(const Json& list, const char* what) {
   return texts;
 }
 
+/// A setting that is not set is null.
+Json SettingJson(const std::string& text) {
+  return text.empty() ? Json() : Json::parse(text, nullptr, false);
+}
+
+Json ChangesJson(const std::vector<SettingChange>& changes) {
+  Json list = Json::array();
+  for (const SettingChange& change : changes) {
+    list.push_back({{"name", change.name},
+                    {"before", SettingJson(change.before)},
+                    {"after", SettingJson(change.after)},
+                    {"at_end", change.at_end}});
+  }
+  return list;
+}
+
+Result<std::vector<SettingChange>> ChangesFrom(const Json& list) {
+  const auto text = [](const Json& value) {
+    return value.is_null() ? std::string() : json::Dump(value);
+  };
+  std::vector<SettingChange> changes;
+  for (const Json& item : list) {
+    Reader in(item, "a changed setting");
+    changes.push_back({.name = in.Text("name"),
+                       .before = text(in.At("before")),
+                       .after = text(in.At("after")),
+                       .at_end = in.Flag("at_end")});
+    HF_RETURN_IF_ERROR(in.status());
+  }
+  return changes;
+}
+
 }  // namespace
 
 std::string ReshardPlanToJson(const ReshardPlan& plan) {
@@ -34,6 +66,8 @@ std::string ReshardPlanToJson(const ReshardPlan& plan) {
                      {"target", plan.target},
                      {"shards", plan.shards},
                      {"shards_now", plan.shards_now},
+                     {"settings", plan.settings_json},
+                     {"changes", ChangesJson(plan.changes)},
                      {"keys", std::move(keys)},
                      {"aliases", plan.aliases},
                      {"points", plan.points},
@@ -57,6 +91,11 @@ Result<ReshardPlan> ReshardPlanFromJson(std::string_view text) {
   plan.progress_json = in.TextOr("progress", "");
   plan.points = in.Number("points");
   plan.bytes = in.Number("bytes");
+  // Plans of versions before have neither.
+  plan.settings_json = in.TextOr("settings", "");
+  if (in.Has("changes")) {
+    HF_TRY(plan.changes, ChangesFrom(in.Array("changes")));
+  }
   for (const Json& item : in.Array("keys")) {
     HF_TRY(ShardKey key, ShardKeyFrom(item));
     plan.keys.push_back(std::move(key));

@@ -154,6 +154,60 @@ TEST_F(ReshardPlanTest, CustomShardingCountsTheShardsOfEachKey) {
   EXPECT_THAT(Refusal(copy_), HasSubstr("no shard key yet"));
 }
 
+TEST_F(ReshardPlanTest, OtherSettingsTakeACopyAndNoOtherNumberOfShards) {
+  facts_.changes = {{.name = "hnsw_config.m", .before = "16", .after = "32"}};
+  const ReshardRequest settings{.collection = "docs",
+                                .settings_json = R"({"hnsw_config":{"m":32}})"};
+  const auto plan = Plan(settings);
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_EQ(plan->method, ReshardMethod::kCopy) << "also where the cluster could reshard";
+  EXPECT_THAT(plan->why, HasSubstr("other settings"));
+  EXPECT_EQ(plan->shards, 2U);
+  EXPECT_EQ(plan->changes, facts_.changes);
+  EXPECT_EQ(plan->settings_json, settings.settings_json);
+  EXPECT_THAT(plan->notes, ::testing::Contains(HasSubstr("PATCH /collections/docs_v1")));
+  const auto again = ReshardPlanFromJson(ReshardPlanToJson(*plan));
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  EXPECT_EQ(again->changes, plan->changes);
+  EXPECT_EQ(again->settings_json, plan->settings_json);
+
+  ReshardRequest request = settings;
+  request.shards = 5;
+  EXPECT_EQ(Plan(request)->shards, 5U);
+  EXPECT_THAT(Plan(request)->notes, ::testing::Each(::testing::Not(HasSubstr("PATCH"))));
+  request.method = ReshardMethod::kNative;
+  EXPECT_THAT(Refusal(request), HasSubstr("keeps the collection with its settings"));
+  EXPECT_THAT(Refusal(request), HasSubstr("PATCH /collections/docs_v1"));
+  facts_.changes.clear();
+  EXPECT_THAT(Refusal(settings), HasSubstr("2 shards and these settings already"));
+}
+
+TEST_F(ReshardPlanTest, WhatNoPatchChangesIsNotSaidToBePatched) {
+  const ReshardRequest settings{.collection = "docs", .settings_json = "{}"};
+  facts_.changes = {{.name = "wal_config.wal_capacity_mb", .before = "32", .after = "64"}};
+  EXPECT_THAT(Plan(settings)->notes, ::testing::Each(::testing::Not(HasSubstr("PATCH"))));
+  facts_.changes = {{.name = "hnsw_config.payload_m", .before = "4", .after = ""}};
+  EXPECT_THAT(Plan(settings)->notes, ::testing::Each(::testing::Not(HasSubstr("PATCH"))));
+  facts_.changes = {{.name = "quantization_config.scalar.type", .before = "\"int8\"", .after = ""}};
+  EXPECT_THAT(Plan(settings)->notes, ::testing::Contains(HasSubstr("PATCH")));
+  facts_.changes = {{.name = "replication_factor", .before = "2", .after = "10"}};
+  EXPECT_THAT(Plan(settings)->notes, ::testing::Contains(HasSubstr("a shard gets 2 replicas")));
+}
+
+TEST_F(ReshardPlanTest, KeysOfDifferentNumbersOfShardsNeedANumber) {
+  docs().custom_sharding = true;
+  docs().shard_keys = {ShardKey(std::string("a")), ShardKey(std::uint64_t{7})};
+  docs().shards[0].key = docs().shard_keys[0];
+  docs().shards[1].key = docs().shard_keys[1];
+  facts_.changes = {{.name = "hnsw_config.m", .before = "16", .after = "32"}};
+  ReshardRequest settings{.collection = "docs", .settings_json = "{}"};
+  EXPECT_EQ(Plan(settings)->shards, 1U);
+  docs().shards.push_back(docs().shards[1]);
+  EXPECT_THAT(Refusal(settings), HasSubstr("different numbers of shards"));
+  settings.shards = 2;
+  EXPECT_EQ(Plan(settings)->shards, 2U);
+}
+
 TEST_F(ReshardPlanTest, APlanComesBackFromItsJson) {
   docs().custom_sharding = true;
   docs().shard_keys = {ShardKey(std::string("a")), ShardKey(std::uint64_t{7})};

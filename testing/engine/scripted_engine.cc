@@ -313,6 +313,11 @@ void ScriptedEngine::Recreate(const std::string& name) {
   }
 }
 
+void ScriptedEngine::IgnoreSetting(const std::string& member) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->ignored.insert(member);
+}
+
 void ScriptedEngine::SetLoadBalanced(bool load_balanced) {
   const std::scoped_lock lock(world_->mutex);
   world_->load_balanced = load_balanced;

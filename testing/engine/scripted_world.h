@@ -122,6 +122,8 @@ struct ScriptedEngine::World {
   std::set<Purpose> forbidden;
   bool load_balanced = false;
   bool reshardable = true;
+  /// Members of bodies that new collections do not take.
+  std::set<std::string> ignored;
   std::uint64_t uuids_made = 0;
   std::uint64_t snapshots_made = 0;
 

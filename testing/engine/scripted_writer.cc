@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/size.h"
+#include "engine/qdrant/collection_settings.h"
 #include "engine/qdrant/points/same_point.h"
 #include "model/json.h"
 #include "stream/digest.h"
@@ -54,6 +55,7 @@ Status ScriptedEngine::CreateCollection(const CallContext& call, const std::stri
       return Error(ErrorCode::kInvalidArgument, "Wrong input: the body is not JSON");
     }
     if (replication_factor > 0) (*body)["replication_factor"] = replication_factor;
+    for (const std::string& member : world_->ignored) body->erase(member);
     SimCollection collection;
     collection.uuid = world_->NewUuid();
     collection.create_json = json::Dump(*body);
@@ -239,8 +241,9 @@ Status ScriptedEngine::UpsertPoints(const CallContext& call, const std::string& 
   });
 }
 
-Result<Collection> ScriptedEngine::Resharded(const Collection& collection, std::uint32_t shards) {
-  return qdrant::ReshardedCollection(collection, shards);
+Result<Collection> ScriptedEngine::Resharded(const Collection& collection, std::uint32_t shards,
+                                             std::string_view settings) {
+  return qdrant::ReshardedCollection(collection, shards, settings);
 }
 
 Result<std::unique_ptr<PointComparer>> ScriptedEngine::NewComparer(const Collection& collection) {
@@ -283,7 +286,9 @@ Status ScriptedEngine::FinishCollection(const CallContext& call, const std::stri
   return world_->Serve(call, EngineCall::kFinishCollection, [&]() -> Status {
     HF_RETURN_IF_ERROR(world_->CheckAllowed(Purpose::kRestore));
     HF_TRY(SimCollection * collection, world_->FindCollection(name));
-    if (as.finish_json != "{}") collection->finish_json = as.finish_json;
+    HF_TRY(Json finish, json::Parse(as.finish_json, "finish_json"));
+    for (const std::string& member : world_->ignored) finish.erase(member);
+    if (!finish.empty()) collection->finish_json = json::Dump(finish);
     return {};
   });
 }

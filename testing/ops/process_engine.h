@@ -150,8 +150,9 @@ class ProcessEngine final : public Engine {
     return process_.Call("upsert points",
                          [&] { return engine_.UpsertPoints(call, collection, key, points); });
   }
-  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards) override {
-    return engine_.Resharded(collection, shards);
+  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards,
+                               std::string_view settings) override {
+    return engine_.Resharded(collection, shards, settings);
   }
   Result<std::unique_ptr<PointComparer>> NewComparer(const Collection& collection) override {
     return engine_.NewComparer(collection);

@@ -3,6 +3,7 @@ and a peer that is lost. On the sandbox and on a real server."""
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -85,6 +86,138 @@ def test_without_an_alias_it_becomes_a_second_collection(program, client, docs):
     done = program.done("reshard", docs, "--shards", "3", *COPY, "--as", "wide")
     assert "second collection" in done.out
     assert golden.points(client, "wide") == wanted == golden.points(client, docs)
+
+
+def settings_file(program, settings):
+    path = program.folder / "settings.json"
+    path.write_text(settings if isinstance(settings, str) else json.dumps(settings))
+    return ("--settings", str(path))
+
+
+def config_of(client, name):
+    return golden.shape(client, name)["config"]
+
+
+def test_the_copy_has_the_settings_that_were_asked_for(program, client, docs):
+    wanted = golden.points(client, docs)
+    before = config_of(client, docs)
+    asked = settings_file(program, {
+        "hnsw_config": {"m": 24, "ef_construct": 64},
+        "quantization_config": {"scalar": {"type": "int8", "quantile": 0.98, "always_ram": True}},
+        "optimizers_config": {"flush_interval_sec": 7, "max_optimization_threads": "auto"},
+        "wal_config": {"wal_capacity_mb": 16},
+        "vectors": {"": {"on_disk": True, "hnsw_config": {"m": 8}}},
+        "params": {"replication_factor": 3, "read_fan_out_factor": 2},
+        "on_disk_payload": False,
+        "metadata": {"made": "again"},
+        "strict_mode_config": {"enabled": True, "max_query_limit": 5000},
+    })  # fmt: skip
+    told = program.done("reshard", "live", *asked, "--dry-run", "--json").result["plan"]
+    assert told["method"] == "copy" and told["shards"] == told["shards_now"] == 2
+    changes = {one["name"]: (one["before"], one["after"]) for one in told["changes"]}
+    assert changes["hnsw_config.m"] == (16, 24)
+    assert changes["quantization_config.scalar.type"] == (None, "int8")
+    text = program.done("reshard", "live", *asked, "--dry-run").out
+    assert "hnsw_config.ef_construct" in text and "100" in text and "64" in text
+    assert names(client) == [docs]
+    done = program.done("reshard", "live", *asked, "--json").result
+    target = behind(client, "live")
+    assert done["target"] == target and done["settings"]["vectors.hnsw_config.m"] == 8
+    assert golden.points(client, target) == wanted == golden.points(client, docs)
+    config = config_of(client, target)
+    assert config["hnsw_config"] == {**before["hnsw_config"], "m": 24, "ef_construct": 64}
+    assert config["quantization_config"]["scalar"]["always_ram"] is True
+    assert config["optimizer_config"] == {**before["optimizer_config"], "flush_interval_sec": 7}
+    assert config["wal_config"] == {**before["wal_config"], "wal_capacity_mb": 16}
+    assert config["metadata"] == {"made": "again"}
+    assert config["strict_mode_config"]["max_query_limit"] == 5000
+    params = config["params"]
+    assert params["vectors"]["on_disk"] is True and params["vectors"]["hnsw_config"] == {"m": 8}
+    assert params["replication_factor"] == 3 and params["read_fan_out_factor"] == 2
+    assert params["on_disk_payload"] is False and params["shard_number"] == 2
+    query = [1.0, -0.5] * 16
+    there = golden.ask(client, docs, None, query)
+    assert golden.same_answers(there, golden.ask(client, target, None, query))
+    # And back: what was set is removed again.
+    undo = settings_file(program, {"quantization_config": None, "vectors": {"hnsw_config": None},
+                                   "strict_mode_config": {"max_query_limit": None}})  # fmt: skip
+    program.done("reshard", "live", *undo, "--shards", "3", "--json")
+    last = config_of(client, behind(client, "live"))
+    assert not last["quantization_config"] and "hnsw_config" not in last["params"]["vectors"]
+    assert "max_query_limit" not in last["strict_mode_config"]
+    assert last["hnsw_config"]["m"] == 24 and last["params"]["shard_number"] == 3
+    assert golden.points(client, behind(client, "live")) == wanted
+
+
+def test_named_vectors_get_settings_of_their_own(program, client):
+    shape = next(s for s in shapes.SHAPES if s.name == "hybrid")
+    shapes.make(client, shape)
+    try:
+        alias(client, "read as", shape.name)
+        wanted = golden.points(client, shape.name)
+        asked = settings_file(program, {
+            "vectors": {"img": {"quantization_config": {"binary": {"always_ram": True}}},
+                        "text": {"hnsw_config": {"m": 12}, "size": 16, "on_disk": True}},
+            "sparse_vectors": {"bm25": {"index": {"on_disk": True}}},
+        })  # fmt: skip
+        target = program.done("reshard", "read as", *asked, "--json").result["target"]
+        assert golden.points(client, target) == wanted
+        params = config_of(client, target)["params"]
+        assert params["vectors"]["img"]["quantization_config"]["binary"]["always_ram"] is True
+        assert params["vectors"]["text"]["hnsw_config"]["m"] == 12
+        assert params["sparse_vectors"]["bm25"]["index"]["on_disk"] is True
+        assert params["sparse_vectors"]["bm25"]["modifier"] == "idf"
+        for using in ("text", "img", "colbert"):
+            query = shape.query(using)
+            there = golden.ask(client, shape.name, using, query)
+            assert golden.same_answers(there, golden.ask(client, target, using, query)), using
+        for vectors, text in [
+            ({"vectors": {"img": {"size": 16}}}, "'vectors.img.size' stays 8"),
+            ({"vectors": {"img": {"datatype": "float32"}}}, 'stays \\"float16\\"'),
+            ({"vectors": {"text": None}}, "cannot be removed"),
+            ({"sparse_vectors": {"bm25": {"modifier": "none"}}}, "scores"),
+        ]:
+            refused = program.run("reshard", "read as", *settings_file(program, vectors), "--json")
+            assert refused.status == 2 and text in str(refused), str(refused)
+    finally:
+        for made in names(client):
+            small.drop(client, made)
+
+
+def test_settings_that_cannot_be_taken_are_named_and_nothing_is_made(program, client, docs):
+    for settings, arguments, text in [
+        ("{", (), "is not a JSON document"),
+        ("[]", (), "no JSON object"),
+        ({}, (), "these settings already"),
+        ({"hnsw_config": {"m": 16}}, (), "these settings already"),
+        ({"hnsw_config": {"ef": 5}}, (), "no setting 'hnsw_config.ef'"),
+        ({"hsnw_config": {"m": 5}}, (), "did you mean 'hnsw_config'?"),
+        ({"vectors": {"distance": "Cosine"}}, (), "'vectors.distance' stays"),
+        ({"shard_number": 7}, (), "pass --shards N"),
+        ({"write_consistency_factor": 3}, (), "no write could succeed"),
+        ({"hnsw_config": {"m": 5}}, ("--method", "native"), "PATCH /collections/docs"),
+        # Judged by the server, before a point is copied.
+        ({"replication_factor": 1, "write_consistency_factor": "x"}, (), "from 1 on"),
+    ]:
+        asked = settings_file(program, settings)
+        answer = program.run("reshard", "live", *asked, *arguments, "--json")
+        assert answer.status in (1, 2) and text in str(answer), str(answer)
+    missing = program.run("reshard", "live", "--settings", "/nowhere/x.json")
+    assert missing.status == 2 and "/nowhere/x.json" in missing.err
+    assert names(client) == [docs] and behind(client, "live") == docs
+
+
+def test_a_killed_copy_with_settings_is_resumed_with_them(program, client, docs):
+    wanted = golden.points(client, docs)
+    asked = settings_file(program, {"hnsw_config": {"m": 20}})
+    told = small.kill_at_step(program.start("reshard", "live", *asked, "--json"), "create")
+    settings_file(program, {"hnsw_config": {"m": 99}})  # Nobody reads it again.
+    done = program.done("reshard", "--resume", small.job_of(told), "--json").result
+    assert config_of(client, done["target"])["hnsw_config"]["m"] == 20
+    assert done["settings"] == {"hnsw_config.m": 20}
+    assert golden.points(client, behind(client, "live")) == wanted
+    refused = program.run("reshard", "--resume", "x", *asked)
+    assert refused.status == 2 and "nothing can be added" in refused.err
 
 
 def test_mistakes_are_named(program, client, docs):

@@ -5,6 +5,7 @@
 
 #include "engine/qdrant/cluster_reader.h"
 #include "engine/qdrant/cluster_writer.h"
+#include "engine/qdrant/collection_settings.h"
 #include "engine/qdrant/image/image_inspector.h"
 #include "engine/qdrant/layout.h"
 #include "engine/qdrant/node_api.h"
@@ -207,8 +208,9 @@ class QdrantEngine final : public Engine {
                       const std::vector<SourcePoint>& points) override {
     return pages_.UpsertPoints(call, collection, key, points);
   }
-  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards) override {
-    return ReshardedCollection(collection, shards);
+  Result<Collection> Resharded(const Collection& collection, std::uint32_t shards,
+                               std::string_view settings) override {
+    return ReshardedCollection(collection, shards, settings);
   }
   Result<std::unique_ptr<PointComparer>> NewComparer(const Collection& collection) override {
     return NewPointComparer(collection);

@@ -21,10 +21,12 @@ constexpr Duration kPoll = std::chrono::milliseconds(250);
 constexpr Duration kDrainPatience = std::chrono::seconds(30);
 /// How long replicas of the new collection may take to be Active.
 constexpr Duration kActivePatience = std::chrono::seconds(60);
+/// How long a setting may take to be seen on the peer that is asked.
+constexpr Duration kSettingsPatience = std::chrono::seconds(10);
 
-std::string Some(const std::vector<std::string>& ids) {
+std::string Joined(const std::vector<std::string>& parts) {
   std::string text;
-  for (const std::string& id : ids) text += (text.empty() ? "" : ", ") + id;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
   return text;
 }
 
@@ -58,6 +60,8 @@ Result<ReshardOutcome> ReshardCopy::Work(StepContext& context) {
   outcome_.source = plan_.source;
   outcome_.target = plan_.target;
   outcome_.shards = plan_.shards;
+  outcome_.changes = plan_.changes;
+  HF_TRY(wanted_, parts_.engine.Resharded(*source_, plan_.shards, plan_.settings_json));
   HF_TRY(const bool switched, FinishInterruptedSwitch(context));
   if (!switched) {
     context.progress().BeginPhase("create");
@@ -70,16 +74,32 @@ Result<ReshardOutcome> ReshardCopy::Work(StepContext& context) {
     context.Note("copied " + FormatCount(copied) + " points into '" + plan_.target + "'");
     HF_RETURN_IF_ERROR(CatchUp(context));
   }
+  Finish(context);
+  outcome_.aliases = plan_.aliases;
+  return outcome_;
+}
+
+/// Whoever reads it already is not to lose it for what goes wrong here.
+void ReshardCopy::Finish(StepContext& context) {
+  const CallContext& call = context.call();
   const Status finished = Insist(call, parts_.clock, options_.copy.patience, [&] {
-    return parts_.engine.FinishCollection(call, plan_.target, *source_);
+    return parts_.engine.FinishCollection(call, plan_.target, wanted_);
   });
-  // Whoever reads it already is not to lose it for this.
   if (!finished.ok()) {
     Unproven(context, "the strict mode and read fan-out of '" + plan_.target +
                           "' could not be set: " + finished.error().message());
+    return;
   }
-  outcome_.aliases = plan_.aliases;
-  return outcome_;
+  const auto lacks = AwaitSettings(call, /*at_end=*/true);
+  if (!lacks.ok()) {
+    Unproven(context, "whether '" + plan_.target +
+                          "' has the strict mode and read fan-out that were asked for could not "
+                          "be seen: " +
+                          lacks.error().message());
+  } else if (!lacks->empty()) {
+    Unproven(context,
+             "the servers did not take all settings: of '" + plan_.target + "' " + Joined(*lacks));
+  }
 }
 
 /// A point in a shard that it does not belong to has no place in the order of ids: which of two
@@ -151,12 +171,11 @@ Status ReshardCopy::MakeRoom(StepContext& context, const CallContext& call) {
 }
 
 Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallContext& call) {
-  HF_TRY(const Collection wanted, parts_.engine.Resharded(*source_, plan_.shards));
   const MonotonicTime until = parts_.clock.Monotonic() + kActivePatience;
   Status created;
   for (bool again = true; again;) {
     HF_RETURN_IF_ERROR(MakeRoom(context, call));
-    created = parts_.engine.CreateCollection(call, plan_.target, wanted, 0);
+    created = parts_.engine.CreateCollection(call, plan_.target, wanted_, 0);
     // Run: what a process that was killed had asked for may come into being after it.
     again = !created.ok() && created.error().code() == ErrorCode::kAlreadyExists &&
             context.attempt() > 1 && parts_.clock.Monotonic() < until &&
@@ -182,7 +201,7 @@ Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallCon
       return parts_.engine.CreateShardKey(call, plan_.target,
                                           {.key = key,
                                            .shards = plan_.shards,
-                                           .replication_factor = source_->replication_factor,
+                                           .replication_factor = wanted_.replication_factor,
                                            .placement = {}});
     }));
   }
@@ -199,7 +218,30 @@ Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallCon
                                           std::to_string(there.shards.size()) +
                                           " shards instead of " + std::to_string(shards));
   }
+  HF_TRY(const auto lacks, AwaitSettings(call, /*at_end=*/false));
+  if (!lacks.empty()) {
+    return Error(
+        ErrorCode::kFailedPrecondition,
+        "the servers did not take all settings: of '" + plan_.target + "' " + Joined(lacks),
+        "leave them out, or run servers that know them");
+  }
   return json::Dump({{"uuid", there.uuid}});
+}
+
+/// What the new collection has otherwise than was asked for, as it reads back.
+Result<std::vector<std::string>> ReshardCopy::AwaitSettings(const CallContext& call, bool at_end) {
+  const bool none = std::ranges::none_of(
+      plan_.changes, [&](const SettingChange& change) { return change.at_end == at_end; });
+  if (none) return std::vector<std::string>();
+  const MonotonicTime until = parts_.clock.Monotonic() + kSettingsPatience;
+  for (;;) {
+    HF_TRY(const Collection now, Insist(call, parts_.clock, options_.copy.patience, [&] {
+             return parts_.engine.ReadCollection(call, plan_.target);
+           }));
+    std::vector<std::string> lacks = SettingsNotTaken(plan_.changes, now, at_end);
+    if (lacks.empty() || parts_.clock.Monotonic() >= until) return lacks;
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
+  }
 }
 
 Result<WriteMark> ReshardCopy::Drained(const CallContext& call) {
@@ -279,7 +321,7 @@ Status ReshardCopy::CatchUp(StepContext& context) {
   std::string text = "'" + plan_.source + "' is being written to: the last of " +
                      std::to_string(outcome_.passes) + " passes still had to bring over " +
                      DescribeDifferences(last.found);
-  if (!last.found.some.empty()) text += " (among them " + Some(last.found.some) + ")";
+  if (!last.found.some.empty()) text += " (among them " + Joined(last.found.some) + ")";
   return Error(ErrorCode::kFailedPrecondition, std::move(text),
                "stop the writers, or configure freeze and thaw hooks for the cluster");
 }
@@ -312,6 +354,9 @@ Status ReshardCopy::Verify(const CallContext& call, std::uint64_t points) {
   for (const PayloadIndex& index : source_->indexes) {
     if (std::ranges::find(now.indexes, index) != now.indexes.end()) continue;
     found("the payload index on '" + index.field + "' is missing or another one");
+  }
+  for (const std::string& text : SettingsNotTaken(plan_.changes, now, /*at_end=*/false)) {
+    found(text);
   }
   std::vector<ReplicaRef> replicas;
   for (const Shard& shard : now.shards) {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/engine.h"
@@ -58,6 +59,8 @@ class ReshardCopy {
   Status Create(StepContext& context);
   Status MakeRoom(StepContext& context, const CallContext& call);
   Result<std::string> CreateEmpty(StepContext& context, const CallContext& call);
+  Result<std::vector<std::string>> AwaitSettings(const CallContext& call, bool at_end);
+  void Finish(StepContext& context);
   Status CatchUp(StepContext& context);
   Result<Compared> Compare(StepContext& context, const std::string& phase);
   Result<WriteMark> Drained(const CallContext& call);
@@ -78,6 +81,8 @@ class ReshardCopy {
   const ReshardOptions& options_;
   ReshardPlan plan_;
   std::optional<Collection> source_;
+  /// The source with the shards and settings that the new collection gets.
+  Collection wanted_;
   LivePoints source_points_;
   LivePoints target_points_;
   RateLimiter rate_;

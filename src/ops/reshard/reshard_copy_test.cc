@@ -270,6 +270,86 @@ TEST_F(ReshardCopyTest, AReplicaThatDoesNotAnswerIsReadFromAnother) {
   }
 }
 
+// --- settings ------------------------------------------------------------------------------------
+
+TEST_F(ReshardCopyTest, OtherSettingsAreInTheCopyAndTheNumberOfShardsStays) {
+  options_.request.shards = 0;
+  options_.request.settings_json =
+      R"({"hnsw_config":{"m":32},"replication_factor":1,"strict_mode_config":{"enabled":true}})";
+  const Points want = Content("docs_v1");
+  Journal journal;
+  const auto outcome = Run(journal);
+  ExpectResharded(outcome, want);
+  EXPECT_FALSE(outcome->unproven);
+  EXPECT_EQ(outcome->shards, 2U);
+  const json::Json told = json::Json::parse(ReshardOutcomeToJson(*outcome, {}));
+  EXPECT_EQ(told["settings"], json::Json::parse(R"({"hnsw_config.m":32,"replication_factor":1,
+                                  "strict_mode_config.enabled":true})"));
+  const Topology now = engine_.Now();
+  const Collection& copy = *now.FindCollection(kCopy);
+  EXPECT_EQ(json::Json::parse(copy.create_json)["hnsw_config"]["m"], 32);
+  EXPECT_THAT(copy.finish_json, HasSubstr("enabled"));
+  ASSERT_EQ(copy.shards.size(), 2U);
+  EXPECT_EQ(copy.shards[0].replicas.size(), 1U);
+}
+
+TEST_F(ReshardCopyTest, ASettingThatTheServerIgnoresEndsItBeforeAPointIsCopied) {
+  options_.request.settings_json = R"({"hnsw_config":{"m":32},"wal_config":{"wal_capacity_mb":1}})";
+  engine_.IgnoreSetting("hnsw_config");
+  Journal journal;
+  const auto outcome = Run(journal);
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.error().message(), HasSubstr("'hnsw_config.m' is not set instead of 32"));
+  EXPECT_THAT(outcome.error().message(), Not(HasSubstr("wal_config")));
+  EXPECT_FALSE(Exists(kCopy));
+  EXPECT_EQ(Live(), "docs_v1");
+  EXPECT_EQ(engine_.calls(EngineCall::kUpsertPoints), 0U);
+}
+
+TEST_F(ReshardCopyTest, ASettingOfTheEndThatTheServerIgnoresIsAWarning) {
+  options_.request.settings_json = R"({"strict_mode_config":{"enabled":true}})";
+  engine_.IgnoreSetting("strict_mode_config");
+  const Points want = Content("docs_v1");
+  Journal journal;
+  const auto outcome = Run(journal);
+  ExpectResharded(outcome, want);
+  EXPECT_TRUE(outcome->unproven);
+  EXPECT_THAT(outcome->warnings, ElementsAre(HasSubstr("'strict_mode_config.enabled' is not set")));
+}
+
+TEST_F(ReshardCopyTest, SettingsThatCannotBeTakenAreRefusedBeforeAnythingIsMade) {
+  options_.request.settings_json = R"({"vectors":{"size":3}})";
+  Journal journal;
+  const auto outcome = Run(journal);
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_EQ(outcome.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_THAT(outcome.error().message(), HasSubstr("'vectors.size' stays 4"));
+  EXPECT_EQ(engine_.calls(EngineCall::kCreateCollection), 0U);
+}
+
+TEST_F(ReshardCopyTest, AResumedJobHasTheSettingsOfItsDay) {
+  options_.request.settings_json = R"({"hnsw_config":{"m":32}})";
+  const Points want = Content("docs_v1");
+  const std::uint64_t calls = CallsOfOneRun();
+  for (std::uint64_t n = 0; n < calls; n += 3) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    Journal journal;
+    engine_.DieAt(n, n % 2 == 0);
+    static_cast<void>(Run(journal).ok());
+    engine_.ClearFaults();
+    const auto outcome = Run(journal);
+    ExpectResharded(outcome, want);
+    const Topology now = engine_.Now();
+    EXPECT_EQ(json::Json::parse(now.FindCollection(kCopy)->create_json)["hnsw_config"]["m"], 32);
+    EXPECT_EQ(outcome->changes.size(), 1U);
+    Clear();
+    Make();
+  }
+  const auto back = ReshardRequestFromJson(ReshardRequestToJson(options_.request));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->settings_json, options_.request.settings_json);
+}
+
 // --- writers -------------------------------------------------------------------------------------
 
 TEST_F(ReshardCopyTest, WhatIsWrittenUnderTheOldNameAtAnyMomentIsThere) {

@@ -7,6 +7,19 @@
 #include "ops/reshard/reshard_copy.h"
 
 namespace holdfast {
+namespace {
+
+/// Name to value; null for what was removed.
+json::Json SettingsJson(const std::vector<SettingChange>& changes) {
+  json::Json settings = json::Json::object();
+  for (const SettingChange& change : changes) {
+    settings[change.name] =
+        change.after.empty() ? json::Json() : json::Json::parse(change.after, nullptr, false);
+  }
+  return settings;
+}
+
+}  // namespace
 
 NativeReshardRequest ReshardOp::NativeRequest(const std::string& collection) const {
   return {.collection = collection,
@@ -33,9 +46,18 @@ Result<std::string> ReshardOp::NativeRefusal(const CallContext& call, const Topo
 Result<ReshardPlan> ReshardOp::Preview(const CallContext& call, const std::string& suffix) {
   HF_TRY(Topology cluster, parts_.engine.ReadTopology(call));
   parts_.engine.ReadSizes(call, cluster);
-  ReshardFacts facts{.native_refusal = {}, .suffix = suffix};
+  ReshardFacts facts{.native_refusal = {}, .suffix = suffix, .changes = {}};
   NativeReshardPlan native;
-  if (options_.request.method != ReshardMethod::kCopy) {
+  const Collection* const meant = FindByNameOrAlias(cluster, options_.request.collection);
+  if (meant != nullptr && !options_.request.settings_json.empty()) {
+    const std::uint32_t shards =
+        options_.request.shards == 0 ? meant->shard_number : options_.request.shards;
+    HF_TRY(const Collection wanted,
+           parts_.engine.Resharded(*meant, shards, options_.request.settings_json));
+    facts.changes = SettingChanges(*meant, wanted);
+  }
+  if (options_.request.method != ReshardMethod::kCopy && facts.changes.empty() &&
+      options_.request.shards != 0) {
     HF_TRY(facts.native_refusal, NativeRefusal(call, cluster, native));
   }
   HF_TRY(ReshardPlan plan, PlanReshard(cluster, options_.request, facts));
@@ -91,6 +113,7 @@ std::string ReshardOutcomeToJson(const ReshardOutcome& outcome, Duration took) {
                      {"source", outcome.source},
                      {"target", outcome.target},
                      {"shards", outcome.shards},
+                     {"settings", SettingsJson(outcome.changes)},
                      {"points", outcome.points},
                      {"aliases", outcome.aliases},
                      {"passes", outcome.passes},
@@ -105,6 +128,7 @@ std::string ReshardRequestToJson(const ReshardRequest& request) {
   return json::Dump({{"collection", request.collection},
                      {"shards", request.shards},
                      {"method", ReshardMethodName(request.method)},
+                     {"settings", request.settings_json},
                      {"as", request.as}});
 }
 
@@ -116,6 +140,8 @@ Result<ReshardRequest> ReshardRequestFromJson(std::string_view text) {
   request.collection = in.Text("collection");
   request.shards = in.Number32("shards");
   request.as = in.Text("as");
+  // Requests of versions before have none.
+  request.settings_json = in.TextOr("settings", "");
   HF_TRY(request.method, ReshardMethodFromName(in.Text("method")));
   HF_RETURN_IF_ERROR(in.status());
   return request;

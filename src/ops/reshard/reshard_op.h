@@ -1,4 +1,5 @@
-// Giving a collection another number of shards: the plan, and whichever method it names.
+// Giving a collection another number of shards or other settings: the plan, and whichever method it
+// names.
 
 #pragma once
 
@@ -26,6 +27,8 @@ struct ReshardOutcome {
   std::string target;
   std::uint32_t shards = 0;
   std::uint64_t points = 0;
+  /// What it has otherwise than `source`.
+  std::vector<SettingChange> changes;
   /// Aliases that read `target` now.
   std::vector<std::string> aliases;
   /// Of a copy: passes that compared all points, and differences they brought over.

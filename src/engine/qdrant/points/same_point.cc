@@ -157,13 +157,4 @@ bool DependsOnShards(const Collection& collection, const GoldenQuery& query) {
   return Member(sparse, "modifier") == Json("idf");
 }
 
-Result<Collection> ReshardedCollection(const Collection& collection, std::uint32_t shards) {
-  HF_TRY(Json body, CreateBody(collection.create_json, 0));
-  body["shard_number"] = shards;
-  Collection resharded = collection;
-  resharded.create_json = json::Dump(body);
-  resharded.shard_number = shards;
-  return resharded;
-}
-
 }  // namespace holdfast::qdrant

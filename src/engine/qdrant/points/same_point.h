@@ -3,7 +3,6 @@
 
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -25,8 +24,5 @@ Result<std::unique_ptr<PointComparer>> NewPointComparer(const Collection& collec
 
 /// A query by a sparse vector with the modifier idf: its statistics are those of each shard.
 bool DependsOnShards(const Collection& collection, const GoldenQuery& query);
-
-/// create_json and shard_number with another number of shards.
-Result<Collection> ReshardedCollection(const Collection& collection, std::uint32_t shards);
 
 }  // namespace holdfast::qdrant
