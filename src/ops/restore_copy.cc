@@ -7,7 +7,9 @@
 #include <optional>
 #include <utility>
 
+#include "base/size.h"
 #include "exec/rate_limiter.h"
+#include "ops/points/point_lookup.h"
 #include "ops/restore_op.h"
 
 namespace holdfast {
@@ -54,6 +56,38 @@ Status RestoreOp::CopyImages(StepContext& context, const CollectionPlan& plan,
   if (!copied.ok()) return copied.error().While("copy the points of '" + plan.source + "'");
   copied_[plan.target] = *copied;
   return {};
+}
+
+/// Every point of the images is in the collection and the same; that it has no others is what the
+/// counts have told.
+Status RestoreOp::CompareImages(StepContext& context, const CollectionPlan& plan,
+                                const CollectionRecord& record) {
+  const std::unique_ptr<PointSource> source = options_.copy.open(record);
+  HF_TRY(const auto comparer, parts_.engine.NewComparer(record.collection));
+  const std::uint64_t per_second = options_.copy.points_per_second;
+  RateLimiter rate(parts_.clock, per_second, std::max<std::uint64_t>(per_second / 4, 1));
+  const auto found = LookUpPoints(context.call(),
+                                  {.source = *source,
+                                   .engine = parts_.engine,
+                                   .comparer = *comparer,
+                                   .clock = parts_.clock,
+                                   .rate = rate,
+                                   .progress = context.progress()},
+                                  plan.target, options_.copy.limits);
+  if (!found.ok()) return found.error().While("compare the points of '" + plan.target + "'");
+  if (found->differences() == 0) {
+    context.Note("'" + plan.target + "': " + FormatCount(found->points) +
+                 " points compared with the images, all the same");
+    return {};
+  }
+  std::string text = "'" + plan.target + "' is not what the group holds: of " +
+                     FormatCount(found->points) + " points " + FormatCount(found->missing) +
+                     " are missing and " + FormatCount(found->changed) +
+                     " others than in the images";
+  for (std::size_t i = 0; i < found->some.size(); ++i) {
+    text += (i == 0 ? " (among them " : ", ") + found->some[i];
+  }
+  return Error(ErrorCode::kDataLoss, text + ")");
 }
 
 }  // namespace holdfast

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/json.h"
 #include "ops/points/live_points.h"
 #include "ops/test_world.h"
 #include "testing/ops/journal_steps.h"
@@ -103,8 +104,11 @@ class RestoreCopyTest : public ::testing::Test {
     options.group = group_;
     options.request = request_;
     options.copy.check = [this](const CallContext&) { return missing_; };
+    opened_ = 0;
     options.copy.open = [this](const CollectionRecord& record) {
-      return std::make_unique<KeptPoints>(kept_.at(record.collection.name), record, failures_);
+      const Kept* const points =
+          opened_++ == 0 && arrives_ != nullptr ? arrives_ : &kept_.at(record.collection.name);
+      return std::make_unique<KeptPoints>(*points, record, failures_);
     };
     options.copy.limits.page.points = 8;
     options.copy.limits.points_per_step = 16;
@@ -144,6 +148,9 @@ class RestoreCopyTest : public ::testing::Test {
   std::map<std::string, Kept> kept_;
   Status missing_;
   int failures_ = 0;
+  /// What the first look into the images finds instead, the copy's; absent: the same as later ones.
+  const Kept* arrives_ = nullptr;
+  int opened_ = 0;
 };
 
 TEST_F(RestoreCopyTest, AnyNumberOfShardsHoldsEveryPoint) {
@@ -193,6 +200,39 @@ TEST_F(RestoreCopyTest, WhatIsMissingIsToldBeforeAnythingIsMade) {
   request_.shards_of_all = 0;
   Journal plain;
   EXPECT_TRUE(Run(plain).ok());
+}
+
+TEST_F(RestoreCopyTest, OnFewerPeersTheWantedReplicasStayForARebalance) {
+  ScriptedCollection wide;
+  wide.keys = {ShardKey("a")};
+  wide.replication_factor = 3;
+  world_.engine.AddCollection("wide", wide);
+  world_.engine.Fill("wide", 0, 30, ShardKey("a"));
+  const auto outcome = world_.Backup();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().ToString();
+  group_ = outcome->manifest.id;
+  LivePoints points(world_.engine, "wide");
+  const Topology then = world_.engine.Now();
+  const ShardId shard = then.FindCollection("wide")->shards.front().id;
+  const auto page = points.ReadPage({}, shard, "", {.points = 100});
+  ASSERT_TRUE(page.ok());
+  kept_["wide"][shard] = page->points;
+  Clear();
+  world_.engine.KillPeer(then.peers.back().id);
+  request_.collections = {"wide"};
+  request_.allow_consolidation = true;
+  for (const std::uint32_t shards : {0U, 4U}) {
+    request_.shards_of_all = shards;
+    Journal journal;
+    const auto restored = Run(journal);
+    ASSERT_TRUE(restored.ok()) << restored.error().ToString();
+    const Topology now = world_.engine.Now();
+    const Collection& there = *now.FindCollection("wide");
+    EXPECT_EQ(there.shards.size(), std::max(shards, 1U));
+    EXPECT_EQ(there.replication_factor, 3U) << "with another number of shards as without";
+    EXPECT_EQ(there.shards.front().replicas.size(), 2U);
+    Clear();
+  }
 }
 
 TEST_F(RestoreCopyTest, GoesOnAfterADeathAtAnyCall) {
@@ -287,6 +327,43 @@ TEST_F(RestoreCopyTest, AnotherVectorThanTheSampledOneIsNoSuccess) {
   EXPECT_EQ(outcome.error().code(), ErrorCode::kDataLoss);
   EXPECT_THAT(outcome.error().message(), HasSubstr("is not as it was"));
   ExpectNothing();
+}
+
+TEST_F(RestoreCopyTest, APointThatNoSampleNamesIsComparedToo) {
+  request_.collections = {"docs"};
+  int found_by_comparing = 0;
+  for (const bool lost : {false, true}) {
+    for (std::size_t n = 0; n < 45; n += 3) {
+      SCOPED_TRACE(n);
+      // What arrives is another point than the image has, and as many as it has.
+      Kept arrives = kept_["docs"];
+      std::vector<SourcePoint>& points = arrives.begin()->second;
+      SourcePoint& point = points[n % points.size()];
+      const std::string id = point.id_json;
+      json::Json other = json::Json::parse(point.point_json);
+      other["payload"]["n"] = -1;
+      if (lost) other["id"] = 5000 + n;
+      point = {.id_json = other["id"].dump(), .point_json = other.dump()};
+      std::ranges::sort(points, [](const SourcePoint& a, const SourcePoint& b) {
+        return CompareIds(a.id_json, b.id_json) < 0;
+      });
+      arrives_ = &arrives;
+      Journal journal;
+      const auto outcome = Run(journal);
+      arrives_ = nullptr;
+      ASSERT_FALSE(outcome.ok());
+      EXPECT_EQ(outcome.error().code(), ErrorCode::kDataLoss);
+      const std::string text = outcome.error().message();
+      if (text.find("than in the images") != std::string::npos) {
+        ++found_by_comparing;
+        EXPECT_THAT(text, HasSubstr(lost ? "of 90 points 1 are missing and 0 others"
+                                         : "of 90 points 0 are missing and 1 others"));
+        EXPECT_THAT(text, HasSubstr("(among them " + id + ")"));
+      }
+      ExpectNothing();
+    }
+  }
+  EXPECT_GT(found_by_comparing, 0) << "samples and queries named them all";
 }
 
 TEST_F(RestoreCopyTest, APeerThatDiesMeanwhileIsAFailureOrNoMatter) {

@@ -189,7 +189,12 @@ Result<VerifiedCollection> RestoreOp::BuildAndVerify(StepContext& context,
   HF_TRY(auto buried, Again(call, [&] { return Bury(call, plan, record); }));
   const VerifyInput input{
       .record = record, .plan = plan, .buried = std::move(buried), .copied = copied_[plan.target]};
-  return Again(call, [&] { return VerifyRestored(call, parts_.engine, parts_.clock, input); });
+  auto verified =
+      Again(call, [&] { return VerifyRestored(call, parts_.engine, parts_.clock, input); });
+  if (verified.ok() && plan.copy_shards != 0) {
+    HF_RETURN_IF_ERROR(CompareImages(context, plan, record));
+  }
+  return verified;
 }
 
 /// A peer that was lost meanwhile gets nothing more: its shards go to others. True when the plan

@@ -140,6 +140,8 @@ class RestoreOp {
   Status CheckNewShards(const CallContext& call, const CollectionPlan& plan);
   Status CopyImages(StepContext& context, const CollectionPlan& plan,
                     const CollectionRecord& record);
+  Status CompareImages(StepContext& context, const CollectionPlan& plan,
+                       const CollectionRecord& record);
   Status SendImages(StepContext& context, const CollectionPlan& plan,
                     const CollectionRecord& record);
   Status SendImage(const CallContext& call, const CollectionPlan& plan,
