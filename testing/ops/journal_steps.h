@@ -61,8 +61,8 @@ class JournalSteps final : public StepContext {
       return Error(ErrorCode::kInvalidArgument,
                    "the detail of step " + std::string(key) + " is not JSON: " + detail);
     }
-    if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
     const std::scoped_lock lock(mutex_);
+    if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
     journal_.dead = --journal_.steps_left == 0;
     if (journal_.dead && journal_.on_death) journal_.on_death();
     return journal_.steps[std::string(key)] = std::move(detail);
