@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,17 @@ class StandIn:
         ]
 
 
+def _peak_mib(pid: int) -> float:
+    """The most memory that a process has had so far; 0 when it has ended. What wait4 tells is never
+    less than what its parent had when it was started."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    found = re.search(r"^VmHWM:\s+([0-9]+) kB", text, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
 class Program:
     """holdfast with a configuration of its own in `folder`; its repository is there as well."""
 
@@ -124,7 +136,10 @@ class Program:
                 command, stdout=subprocess.PIPE, stderr=err, stdin=subprocess.DEVNULL, text=True
             )
             assert process.stdout is not None
-            lines = [(time.monotonic() - began, line) for line in process.stdout]
+            lines, peak = [], 0.0
+            for line in process.stdout:
+                lines.append((time.monotonic() - began, line))
+                peak = max(peak, _peak_mib(process.pid))
             process.stdout.close()
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.monotonic() - began
@@ -137,7 +152,7 @@ class Program:
         events = [(at, json.loads(line)) for at, line in lines]
         result = events[-1][1] if events else {}
         cpu = usage.ru_utime + usage.ru_stime
-        return Run(result, seconds, cpu, usage.ru_maxrss / 1024, events)
+        return Run(result, seconds, cpu, peak or usage.ru_maxrss / 1024, events)
 
     def stored_files(self) -> list[Path]:
         """All objects of the repository."""

@@ -7,7 +7,8 @@
 namespace holdfast {
 namespace {
 
-/// Between two looks at what runs: longer and longer from kPollMin.
+/// Between two looks at what runs: longer and longer from kPollMin, a quarter each time, so that
+/// the end of a transfer is seen within about a fifth of the time that it took.
 constexpr Duration kPollMax = std::chrono::seconds(2);
 /// How long the cluster may be out of reach.
 constexpr Duration kBlindPatience = std::chrono::minutes(2);
@@ -124,7 +125,7 @@ Status RebalanceSteps::Carry(Works& works) {
       return work.state == State::kDone || work.state == State::kFailed;
     });
     if (all_ended) return {};
-    pause = went_on || started ? kPollMin : std::min(kPollMax, pause * 3 / 2);
+    pause = went_on || started ? kPollMin : std::min(kPollMax, pause * 5 / 4);
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(context_.call(), pause));
   }
 }
