@@ -329,7 +329,9 @@ class Merger {
         Problem("'" + where + "' cannot be removed: the points would lose it",
                 "remove it from the new collection: DELETE /collections/{c}/vectors/{name}");
       } else {
-        take(vectors[name], value, where);
+        Json vector = Object(vectors[name]);
+        take(vector, value, where);
+        vectors[name] = std::move(vector);
       }
     }
   }
