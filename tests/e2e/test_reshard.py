@@ -196,7 +196,6 @@ def test_settings_that_cannot_be_taken_are_named_and_nothing_is_made(program, cl
         ({"shard_number": 7}, (), "pass --shards N"),
         ({"write_consistency_factor": 3}, (), "no write could succeed"),
         ({"hnsw_config": {"m": 5}}, ("--method", "native"), "PATCH /collections/docs"),
-        # Judged by the server, before a point is copied.
         ({"replication_factor": 1, "write_consistency_factor": "x"}, (), "from 1 on"),
     ]:
         asked = settings_file(program, settings)

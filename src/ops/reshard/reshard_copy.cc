@@ -189,6 +189,11 @@ Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallCon
                               [&] { return parts_.engine.ReadCollection(looking, plan_.target); });
     made_ = there.ok() && there->points == 0;
   }
+  if (!created.ok() && created.error().code() == ErrorCode::kInvalidArgument &&
+      !plan_.changes.empty()) {
+    return Error(ErrorCode::kInvalidArgument, created.error().message(),
+                 "correct what it says in the file of --settings; nothing was made");
+  }
   HF_RETURN_IF_ERROR(created);
   const auto again = [&](const auto& work) {
     return Insist(call, parts_.clock, options_.copy.patience, [&] {
