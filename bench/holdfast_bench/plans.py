@@ -14,7 +14,7 @@ SECONDS_MAX = 1.0
 
 def run(settings: Settings) -> list[Row]:
     """One row a plan; the floor is reading the same topology from its JSON."""
-    program = settings.binary.parent.parent / "plan_bench"
+    program = settings.binary.with_name("plan_bench")
     with settings.alone():
         said = subprocess.run(
             [program, str(settings.repetitions)], capture_output=True, text=True, check=True

@@ -18,7 +18,7 @@ SAID = """\
 @pytest.fixture()
 def settings(tmp_path):
     (tmp_path / "bin").mkdir()
-    program = tmp_path / "plan_bench"
+    program = tmp_path / "bin/plan_bench"
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{SAID}END\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return Settings(tmp_path / "bin/holdfast", 1.0, 3, {}, print, None)
