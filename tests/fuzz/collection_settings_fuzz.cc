@@ -19,7 +19,8 @@ constexpr const char* kCollections[] = {
         "replication_factor":2,"write_consistency_factor":2,"quantization_config":null,
         "metadata":{"a":{"b":1}}})",
     R"({"vectors":{"a":{"size":4,"distance":"Dot","datatype":"float16","hnsw_config":{"m":8}},
-                   "size":{"size":2,"distance":"Euclid","multivector_config":{"comparator":"max_sim"}}},
+                   "size":{"size":2,"distance":"Euclid",
+                           "multivector_config":{"comparator":"max_sim"}}},
         "sparse_vectors":{"s":{"modifier":"idf","index":{"on_disk":true}}},
         "sharding_method":"custom","quantization_config":{"scalar":{"type":"int8"}}})",
     R"({"vectors":{"a":5},"sparse_vectors":{"s":null}})"};
