@@ -56,6 +56,9 @@ struct ScriptedOptions {
   Duration transfer_time = std::chrono::seconds(2);
   /// How long a state that was proposed (Active after SendShard) takes to be seen.
   Duration consensus_time = std::chrono::milliseconds(50);
+  /// How long the servers leave a Dead replica on a living peer before they copy it anew from an
+  /// Active one by themselves (reference 3.8), as a transfer that is listed. Absent: for ever.
+  std::optional<Duration> recovery_after{};
   /// Stand-alone server: one peer, not distributed.
   bool distributed = true;
 };
@@ -103,6 +106,9 @@ class ScriptedEngine final : public Engine {
   void StartPeer(PeerId peer, bool lost_disk = false);
   PeerId AddPeer();
   void SetReplicaState(const ReplicaRef& replica, ReplicaState state);
+  /// As when a write did not reach the replica: Dead, with what the servers do then. False when
+  /// they refuse it: it is the last one that others could be made from, or a resharding needs it.
+  bool LoseReplica(const ReplicaRef& replica);
   /// The replica gets all that an Active one on a live peer has, and becomes Active. False when
   /// there is none, the replica's own peer is dead, a stream of it is open (it holds the shard's
   /// locks), or it has been Dead for less than `takes`.

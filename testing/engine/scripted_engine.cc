@@ -97,9 +97,10 @@ bool ScriptedEngine::Upsert(const std::string& name, const std::string& id, Scri
     point.vector = MakeVector(parsed, world_->options.seed, collection.dimensions);
   }
   const std::string line = PointLine(parsed, point);
+  if (World::IsSwallowed(collection, key, parsed)) return true;
   bool taken = true;
   for (const ShardId shard : World::Targets(collection, key, parsed, false)) {
-    taken = world_->Write(collection.shards.at(shard), [&](SimReplica& replica) {
+    taken = world_->Write(collection, shard, [&](SimReplica& replica) {
       world_->Insert(replica, parsed, line);
     }) && taken;
   }
@@ -113,7 +114,7 @@ bool ScriptedEngine::Delete(const std::string& name, const std::string& id,
   const PointId parsed = MustParse(id);
   bool taken = true;
   for (const ShardId shard : World::Targets(collection, key, parsed, true)) {
-    taken = world_->Write(collection.shards.at(shard), [&](SimReplica& replica) {
+    taken = world_->Write(collection, shard, [&](SimReplica& replica) {
       world_->Remove(replica, parsed);
     }) && taken;
   }
@@ -224,6 +225,12 @@ void ScriptedEngine::SetReplicaState(const ReplicaRef& replica, ReplicaState sta
   found.state = state;
   found.next_state.reset();
   found.dead_since = world_->clock.Monotonic();
+}
+
+bool ScriptedEngine::LoseReplica(const ReplicaRef& replica) {
+  const std::scoped_lock lock(world_->mutex);
+  world_->Settle();
+  return world_->TurnDead(world_->Must(replica.collection), replica.shard, replica.peer);
 }
 
 void ScriptedEngine::StartOptimization(const ReplicaRef& replica) {

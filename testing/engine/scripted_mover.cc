@@ -12,6 +12,7 @@ namespace holdfast::testing {
 namespace {
 
 constexpr const char* kMethod = "stream_records";
+constexpr const char* kRecoveryMethod = "wal_delta";
 
 Error Refused(const std::string& text) {
   return {ErrorCode::kFailedPrecondition, "Bad request: " + text};
@@ -27,7 +28,7 @@ ShardTransfer ScriptedEngine::World::Shown(const SimTransfer& transfer) const {
           .to_shard = {},
           .from = transfer.from,
           .to = transfer.to,
-          .method = kMethod,
+          .method = transfer.recovery ? kRecoveryMethod : kMethod,
           .comment = "transferring (1.00s) | Transferring records (" +
                      std::to_string(done * 100 / whole) + "/100), ETA: 1.00s"};
 }
@@ -52,6 +53,8 @@ void ScriptedEngine::World::EndTransfer(SimCollection& collection, const SimTran
     ApplyHidden(copy);
     target->second = std::move(copy);
     if (transfer.kind == TransferKind::kMove) replicas.erase(transfer.from);
+  } else if (target->second.state == ReplicaState::kActive) {
+    // It has been sent meanwhile.
   } else if (transfer.kind == TransferKind::kReplicate) {
     target->second.state = ReplicaState::kDead;
     target->second.next_state.reset();

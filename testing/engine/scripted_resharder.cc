@@ -9,17 +9,36 @@
 namespace holdfast::testing {
 namespace {
 
+/// With its transfers.
+void EraseShard(SimCollection& collection, ShardId shard) {
+  collection.shards.erase(shard);
+  std::erase_if(collection.moving,
+                [&](const SimTransfer& transfer) { return transfer.shard == shard; });
+}
+
 Error BadRequest(const std::string& what) {
   return {ErrorCode::kFailedPrecondition, "Bad request: " + what};
 }
 
 }  // namespace
 
+bool ScriptedEngine::World::IsSwallowed(const SimCollection& collection,
+                                        const std::optional<ShardKey>& key,
+                                        const qdrant::PointId& id) {
+  if (!collection.round || collection.round->stage == SimReshardStage::kMigrating) return false;
+  const Resharding& what = collection.round->what;
+  if (what.direction == ReshardDirection::kDown || what.key == key) return false;
+  if (Owner(collection, what.key, id) != what.shard) return false;
+  const auto& replicas = collection.shards.at(Owner(collection, key, id)).replicas;
+  return std::ranges::none_of(replicas,
+                              [&](const auto& entry) { return entry.second.points.contains(id); });
+}
+
 void ScriptedEngine::World::AbortResharding(SimCollection& collection) {
   const Resharding what = collection.round->what;
   collection.round.reset();
   if (what.direction == ReshardDirection::kUp) {
-    collection.shards.erase(what.shard);
+    EraseShard(collection, what.shard);
     if (!collection.custom) --collection.shard_number;
     return;
   }
@@ -90,12 +109,17 @@ Status ScriptedEngine::MigratePoints(const CallContext& call, const ReplicaRef& 
     if (!collection->round || collection->round->stage != SimReshardStage::kMigrating) {
       return BadRequest("resharding is not in progress");
     }
-    const SimReplica& source = world_->Must(from);
+    const auto state =
+        world_->Describe(from.collection, *collection).StateOf(from.shard, from.peer);
     const auto shard = collection->shards.find(to.shard);
-    if (source.state != ReplicaState::kActive || shard == collection->shards.end() ||
+    if (state != ReplicaState::kActive || shard == collection->shards.end() ||
         !shard->second.replicas.contains(to.peer)) {
       return BadRequest("there is no such replica to migrate from or to");
     }
+    if (shard->second.replicas.at(to.peer).state == ReplicaState::kDead) {
+      return BadRequest("destination shard is dead");
+    }
+    const SimReplica& source = world_->Must(from);
     if (!world_->peers.at(from.peer).alive || !world_->peers.at(to.peer).alive) {
       world_->AbortResharding(*collection);
       return {};
@@ -121,7 +145,13 @@ Status ScriptedEngine::FinishMigration(const CallContext& call, const ReplicaRef
     if (shard == collection->shards.end() || !shard->second.replicas.contains(replica.peer)) {
       return BadRequest("there is no such replica");
     }
-    shard->second.replicas.at(replica.peer).state = ReplicaState::kActive;
+    ReplicaState& state = shard->second.replicas.at(replica.peer).state;
+    const bool up = collection->round->what.direction == ReshardDirection::kUp;
+    const ReplicaState wanted = up ? ReplicaState::kResharding : ReplicaState::kReshardingScaleDown;
+    if (state != wanted && state != ReplicaState::kActive) {
+      return BadRequest("the replica has another state than expected");
+    }
+    state = ReplicaState::kActive;
     return {};
   });
 }
@@ -144,7 +174,7 @@ Status ScriptedEngine::TakeStep(const CallContext& call, const std::string& name
       case ReshardStep::kFinish:
         if (stage != SimReshardStage::kWriteCommitted) return BadRequest("the stage is too early");
         if (collection->round->what.direction == ReshardDirection::kDown) {
-          collection->shards.erase(collection->round->what.shard);
+          EraseShard(*collection, collection->round->what.shard);
           if (!collection->custom) --collection->shard_number;
         }
         collection->round.reset();

@@ -63,6 +63,11 @@ bool TakesWrites(ReplicaState state) {
   }
 }
 
+bool IsSource(ReplicaState state) {
+  return state == ReplicaState::kActive || state == ReplicaState::kActiveRead ||
+         state == ReplicaState::kResharding || state == ReplicaState::kReshardingScaleDown;
+}
+
 ScriptedEngine::World::World(Clock& the_clock, ScriptedOptions the_options)
     : clock(the_clock), options(std::move(the_options)), random(options.seed) {
   const std::uint32_t count = options.distributed ? options.peers : 1;
@@ -136,6 +141,7 @@ void ScriptedEngine::World::Settle() {
       }
     }
     SettleTransfers(collection, now);
+    Recover(collection, now);
   }
   CountActive();
 }

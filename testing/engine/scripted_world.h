@@ -21,6 +21,9 @@ namespace holdfast::testing {
 
 /// True for the states that take writes (reference 3.8).
 bool TakesWrites(ReplicaState state);
+/// True for the states that others are made from, and one of which must take a write (reference
+/// 3.8).
+bool IsSource(ReplicaState state);
 
 /// One copy of one shard.
 struct SimReplica {
@@ -62,6 +65,8 @@ struct SimTransfer {
   MonotonicTime begun{};
   MonotonicTime ends{};
   bool fails = false;
+  /// The servers' own, for a replica that was Dead.
+  bool recovery = false;
 };
 
 /// How far a resharding is (measured 21).
@@ -194,27 +199,28 @@ struct ScriptedEngine::World {
   static std::vector<ShardId> Targets(const SimCollection& collection,
                                       const std::optional<ShardKey>& key, const qdrant::PointId& id,
                                       bool removes);
+  /// The server's defect (docs/reshard.md): while another key gets a shard more, a new point that
+  /// this shard would own is acknowledged and not stored.
+  static bool IsSwallowed(const SimCollection& collection, const std::optional<ShardKey>& key,
+                          const qdrant::PointId& id);
   /// A resharding does not outlive a replica that it moves points into.
   void AbortResharding(SimCollection& collection);
   void Insert(SimReplica& replica, const qdrant::PointId& id, std::string point_json);
   void Remove(SimReplica& replica, const qdrant::PointId& id);
-  /// Applies a client's write to all replicas that take writes and live. When there is one, those
-  /// on dead peers become Dead, as the server sees to before it answers.
-  template <class F>
-  bool Write(SimShard& shard, F apply) {
-    bool taken = false;
-    for (auto& [peer, replica] : shard.replicas) {
-      if (!TakesWrites(replica.state) || !peers.at(peer).alive) continue;
-      apply(replica);
-      taken = true;
-    }
-    for (auto& [peer, replica] : shard.replicas) {
-      if (!taken || !TakesWrites(replica.state) || peers.at(peer).alive) continue;
-      replica.state = ReplicaState::kDead;
-      replica.dead_since = clock.Monotonic();
-    }
-    return taken;
-  }
+  /// Applies a client's write to all replicas that take writes and live. Those on dead peers become
+  /// Dead then, as the server sees to before it answers. True when a replica that others are made
+  /// from took it; else the client is told an error, though others may have it
+  /// (C/shards/replica_set/update.rs).
+  bool Write(SimCollection& collection, ShardId shard,
+             const std::function<void(SimReplica&)>& apply);
+  /// What becomes of a replica that failed: a resharding or a transfer that needs it ends with it.
+  /// False when that cannot be, so that it stays as it is: it is the last one that others are made
+  /// from, or a resharding that must be completed needs it (set_shard_replica_state in
+  /// C/collection/mod.rs).
+  bool TurnDead(SimCollection& collection, ShardId shard, PeerId peer);
+  /// Dead replicas are recovered by the servers where the options say so, one of a collection at a
+  /// time, and new ones become Active once all of their collection's peers live.
+  void Recover(SimCollection& collection, MonotonicTime now);
   /// The optimizer has ended: hidden deletes reach the segments.
   void ApplyHidden(SimReplica& replica);
   Topology Snapshot();

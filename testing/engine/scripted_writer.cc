@@ -116,6 +116,9 @@ Status ScriptedEngine::DropShardKey(const CallContext& call, const std::string& 
   return world_->Serve(call, EngineCall::kDropShardKey, [&]() -> Status {
     HF_RETURN_IF_ERROR(world_->CheckAllowed(Purpose::kRestore));
     HF_TRY(SimCollection * collection, world_->FindCollection(name));
+    std::erase_if(collection->moving, [&](const SimTransfer& transfer) {
+      return collection->shards.at(transfer.shard).key == key;
+    });
     std::erase_if(collection->shards, [&](const auto& entry) { return entry.second.key == key; });
     return {};
   });
@@ -205,9 +208,8 @@ Status ScriptedEngine::DeletePoints(const CallContext& call, const std::string& 
     for (const std::string& id : ids) {
       HF_TRY(const PointId parsed, qdrant::ParsePointId(id));
       for (const ShardId target : World::Targets(*collection, key, parsed, true)) {
-        const bool taken = world_->Write(collection->shards.at(target), [&](SimReplica& replica) {
-          world_->Remove(replica, parsed);
-        });
+        const bool taken = world_->Write(
+            *collection, target, [&](SimReplica& replica) { world_->Remove(replica, parsed); });
         if (!taken) {
           return Error(ErrorCode::kUnavailable, "no replica of the point's shard answers");
         }
@@ -232,9 +234,9 @@ Status ScriptedEngine::UpsertPoints(const CallContext& call, const std::string& 
       if (!read.contains("vector")) {
         return Error(ErrorCode::kInvalidArgument, "Format error in JSON body: missing `vector`");
       }
-      SimShard& shard = collection->shards.at(World::Owner(*collection, key, id));
       const bool taken = world_->Write(
-          shard, [&](SimReplica& replica) { world_->Insert(replica, id, point.point_json); });
+          *collection, World::Owner(*collection, key, id),
+          [&](SimReplica& replica) { world_->Insert(replica, id, point.point_json); });
       if (!taken) return Error(ErrorCode::kUnavailable, "no replica of the point's shard answers");
     }
     return {};
