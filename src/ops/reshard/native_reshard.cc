@@ -16,6 +16,8 @@ constexpr Duration kPoll = std::chrono::milliseconds(200);
 /// How often the peers are looked at while points are on their way, and how long one may be silent.
 constexpr Duration kPeersPoll = std::chrono::seconds(5);
 constexpr Duration kPeerPatience = std::chrono::seconds(20);
+constexpr const char* kReleasedByEnd =
+    "an earlier run ended within the round, which released writers";
 /// A round that readers have been switched to is brought to its end for so long.
 constexpr Duration kCompletePatience = std::chrono::minutes(30);
 
@@ -91,13 +93,7 @@ Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
   HF_TRY(const Collection now, Read(call));
   outcome_.rounds = static_cast<std::uint32_t>(plan_.rounds.size());
   outcome_.shards = static_cast<std::uint32_t>(now.shards.size());
-  for (const Shard& shard : now.shards) {
-    const ReplicaRef first{
-        .peer = shard.replicas.front().peer, .collection = now.name, .shard = shard.id};
-    HF_TRY(const PointCounts counts,
-           Again(call, [&] { return parts_.engine.CountPoints(call, first); }));
-    outcome_.points += counts.in_ring;
-  }
+  HF_RETURN_IF_ERROR(CountAll(call, now));
   return outcome_;
 }
 
@@ -105,7 +101,13 @@ Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
                                std::size_t number) {
   const std::string key = "native/round/" + std::to_string(number);
   const auto run = [&](const CallContext& call) -> Result<std::string> {
-    for (int tries = 1;; ++tries) {
+    const auto first = FirstTry(context, key);
+    if (!first.ok()) {
+      // What an earlier run has begun is there, for all that is known.
+      context.LeaveInterrupted();
+      return first.error();
+    }
+    for (int tries = *first;; ++tries) {
       Try now{.round = round,
               .prefix = key + "/try/" + std::to_string(tries) + "/",
               .uuid = {},
@@ -113,8 +115,9 @@ Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
       past_return_ = false;
       const Status ended = RunTry(context, now);
       if (ended.ok()) return std::string("{}");
-      const bool again = IsServerGivingUp(ended.error()) && tries < options_.tries_per_round &&
-                         parts_.clock.Check(call).ok();
+      // A round that readers were switched to is brought to its end, never begun anew.
+      const bool again = IsServerGivingUp(ended.error()) && !past_return_ &&
+                         tries < options_.tries_per_round && parts_.clock.Check(call).ok();
       // Somebody must bring it to its end, and only this job knows how.
       if (!again && past_return_) context.LeaveInterrupted();
       if (!again) return ended.error();
@@ -125,32 +128,48 @@ Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
   return done.ok() ? Status() : Status(done.error());
 }
 
-Status NativeReshard::RunTry(StepContext& context, Try& now) {
-  // Known before it is used: after a crash the resharding that runs is known to be ours.
+/// Known before it is used: after a crash the resharding that runs is known to be ours.
+Result<std::string> NativeReshard::UuidOf(StepContext& context, const std::string& prefix) {
   HF_TRY(const std::string named,
-         context.Step(now.prefix + "uuid", [&](const CallContext&) -> Result<std::string> {
+         context.Step(prefix + "uuid", [&](const CallContext&) -> Result<std::string> {
            return json::Dump(NewUuid(parts_.random));
          }));
   HF_TRY(const json::Json uuid, json::Parse(named, "a recorded UUID"));
-  if (!uuid.is_string()) {
-    return Error(ErrorCode::kDataLoss, "the job's record of the UUID is damaged");
+  if (uuid.is_string()) return uuid.get<std::string>();
+  return Error(ErrorCode::kDataLoss, "the job's record of the UUID is damaged");
+}
+
+/// An earlier run may have begun the round anew: what runs now tells which try it is of.
+Result<int> NativeReshard::FirstTry(StepContext& context, const std::string& round) {
+  if (context.attempt() == 1) return 1;
+  HF_TRY(const auto running, Again(context.call(), [&] {
+           return parts_.engine.ReadResharding(context.call(), plan_.collection);
+         }));
+  for (int tries = 1; running && tries <= options_.tries_per_round; ++tries) {
+    HF_TRY(const std::string uuid, UuidOf(context, round + "/try/" + std::to_string(tries) + "/"));
+    if (running->uuid == uuid) return tries;
   }
-  now.uuid = uuid.get<std::string>();
+  return 1;
+}
+
+Status NativeReshard::RunTry(StepContext& context, Try& now) {
+  HF_TRY(now.uuid, UuidOf(context, now.prefix));
+  const Status done = CarryOut(context, now);
+  return done.ok() || past_return_ ? done : TakeBack(context, now, done.error());
+}
+
+Status NativeReshard::CarryOut(StepContext& context, Try& now) {
   // Another run of the job had ended it, and came no further.
   HF_TRY(const auto running, Again(context.call(), [&] {
            return parts_.engine.ReadResharding(context.call(), plan_.collection);
          }));
   HF_TRY(const Collection there, Read(context.call()));
-  if (!running && ShardsOf(there, now.round.key) == now.round.to) {
-    return Complete(context, now);
-  }
-  Status ready = Start(context, now);
-  if (ready.ok()) {
+  if (running || ShardsOf(there, now.round.key) != now.round.to) {
+    HF_RETURN_IF_ERROR(Start(context, now));
     const bool up = now.round.direction == ReshardDirection::kUp;
-    ready = up ? MigrateUp(context, now) : MigrateDown(context, now);
+    HF_RETURN_IF_ERROR(up ? MigrateUp(context, now) : MigrateDown(context, now));
+    HF_RETURN_IF_ERROR(CheckPeers(context.call()));
   }
-  if (ready.ok()) ready = CheckPeers(context.call());
-  if (!ready.ok()) return TakeBack(now, ready.error());
   return Complete(context, now);
 }
 
@@ -217,7 +236,7 @@ Status NativeReshard::MigrateUp(StepContext& context, const Try& now) {
     HF_TRY(const std::string moved,
            context.Step(now.prefix + "migrate/" + std::to_string(shard.id.value()),
                         [&](const CallContext& call) -> Result<std::string> {
-                          const ReplicaRef from{.peer = shard.replicas.front().peer,
+                          const ReplicaRef from{.peer = Readable(shard).peer,
                                                 .collection = plan_.collection,
                                                 .shard = shard.id};
                           HF_RETURN_IF_ERROR(
@@ -240,7 +259,7 @@ Status NativeReshard::MigrateDown(StepContext& context, const Try& now) {
   const Shard* const gone = there.FindShard(now.shard);
   if (gone == nullptr) return GaveUp(plan_.collection);
   const ReplicaRef from{
-      .peer = gone->replicas.front().peer, .collection = plan_.collection, .shard = now.shard};
+      .peer = Readable(*gone).peer, .collection = plan_.collection, .shard = now.shard};
   for (const Shard& shard : there.shards) {
     if (shard.key != now.round.key || shard.id == now.shard) continue;
     for (const Replica& replica : shard.replicas) {
@@ -323,33 +342,50 @@ Status NativeReshard::Complete(StepContext& context, const Try& now) {
                Again(call, [&] { return parts_.engine.ReadResharding(call, plan_.collection); }));
         HF_TRY(const Collection there, Read(call));
         if (!running && ShardsOf(there, now.round.key) == now.round.to) {
+          past_return_ = true;
           HF_RETURN_IF_ERROR(Verify(call, now, {}));
+          HF_TRY(const std::uint32_t switched, NoteSwitch(context, now));
+          // The run before this one has ended it, unless that one was not the first to try.
+          if (switched + 1 < context.attempt()) {
+            HF_RETURN_IF_ERROR(TellReleased(context, now, there, kReleasedByEnd));
+          }
           return std::string("{}");
         }
         HF_RETURN_IF_ERROR(CheckOwn(call, now));
         if (parts_.fence != nullptr) HF_RETURN_IF_ERROR(parts_.fence->Freeze(own));
         std::optional<Before> before;
+        std::uint32_t noted = context.attempt();
         Status ended;
         if (parts_.fence != nullptr) {
           Result<Before> looked = Look(call, now);
           if (looked.ok()) before = *std::move(looked);
           if (!looked.ok()) ended = looked.error();
         }
+        if (ended.ok()) {
+          const auto switched = NoteSwitch(context, now);
+          if (switched.ok()) noted = *switched;
+          if (!switched.ok()) ended = switched.error();
+        }
+        const bool again = noted != context.attempt();
+        // Writers have gone to the new shard alone since then.
+        if (again && before) before->samples.clear();
         if (ended.ok()) ended = SwitchOver(call, now);
+        const bool switched = ended.ok();
         if (ended.ok()) ended = Verify(call, now, before);
         const Status thawed = parts_.fence == nullptr ? Status() : parts_.fence->Thaw(own);
+        // Writers that were let go too early have changed what was looked at before.
+        const bool changed = !ended.ok() && ended.error().code() == ErrorCode::kDataLoss;
+        if (switched && changed && !thawed.ok()) ended = Verify(call, now, {});
         if (!ended.ok()) return ended.error();
-        if (thawed.ok()) return std::string("{}");
-        const std::string text =
-            "writers were released before the round had ended: " + thawed.error().message();
-        if (!now.round.key) {
+        if (!thawed.ok()) {
+          const std::string text =
+              "writers were released before the round had ended: " + thawed.error().message();
           context.Warn(text);
-          return std::string("{}");
+          HF_RETURN_IF_ERROR(TellReleased(context, now, there, text));
+        } else if (again) {
+          HF_RETURN_IF_ERROR(TellReleased(context, now, there, kReleasedByEnd));
         }
-        return Error(
-            ErrorCode::kFailedPrecondition,
-            text + "; what they wrote under other shard keys since may be lost",
-            "raise the time limit of the freeze, and write anew what was written meanwhile");
+        return std::string("{}");
       });
   return done.ok() ? Status() : Status(done.error());
 }
@@ -427,20 +463,28 @@ Status NativeReshard::Replicate(const CallContext& call, const Try& now, PeerId 
   }
 }
 
-Error NativeReshard::TakeBack(const Try& now, Error error) {
+Error NativeReshard::TakeBack(StepContext& context, const Try& now, Error error) {
   const bool may_be_resumed =
       error.code() == ErrorCode::kCancelled && !options_.user_stop.stop_requested();
   if (may_be_resumed) return error;
   const CallContext call = parts_.clock.Within({}, kCleanUpPatience);
   const Status aborted = Again(call, [&]() -> Status {
-    HF_TRY(const auto running, parts_.engine.ReadResharding(call, plan_.collection));
-    if (!running || running->uuid != now.uuid) return {};
+    const auto running = parts_.engine.ReadResharding(call, plan_.collection);
+    if (!running.ok() && running.error().code() != ErrorCode::kNotFound) return running.error();
+    if (!running.ok() || !*running || (*running)->uuid != now.uuid) return {};
     HF_RETURN_IF_ERROR(parts_.engine.TakeStep(call, plan_.collection, ReshardStep::kAbort));
     return now.round.direction == ReshardDirection::kDown ? CleanAll(call, now) : Status();
   });
   if (aborted.ok()) return error;
-  return std::move(error).While("resharding '" + plan_.collection + "' could not be taken back (" +
-                                aborted.error().message() + ")");
+  // Only this job knows that it is its own: it does not end with Ctrl-C.
+  context.LeaveInterrupted();
+  if (error.code() == ErrorCode::kCancelled) {
+    error = std::move(error).As(ErrorCode::kFailedPrecondition);
+  }
+  return std::move(error)
+      .While("resharding '" + plan_.collection + "' could not be taken back (" +
+             aborted.error().message() + ")")
+      .WithHint("run `holdfast reshard --resume JOB`: it brings it to its end");
 }
 
 }  // namespace holdfast

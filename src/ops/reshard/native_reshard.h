@@ -88,8 +88,13 @@ class NativeReshard {
                  [&](int) { return work(); });
   }
   static std::uint32_t ShardsOf(const Collection& collection, const std::optional<ShardKey>& key);
+  /// One that is Active, if there is one.
+  static const Replica& Readable(const Shard& shard);
+  Result<std::string> UuidOf(StepContext& context, const std::string& prefix);
+  Result<int> FirstTry(StepContext& context, const std::string& round);
   Status RunRound(StepContext& context, const ReshardRound& round, std::size_t number);
   Status RunTry(StepContext& context, Try& now);
+  Status CarryOut(StepContext& context, Try& now);
   Status Start(StepContext& context, Try& now);
   Result<ShardId> StartOwn(const CallContext& call, const Try& now);
   Status MigrateUp(StepContext& context, const Try& now);
@@ -104,7 +109,11 @@ class NativeReshard {
   Status TakeOwnStep(const CallContext& call, const Try& now, ReshardStep step);
   Result<Before> Look(const CallContext& call, const Try& now);
   Status Verify(const CallContext& call, const Try& now, const std::optional<Before>& before);
-  Error TakeBack(const Try& now, Error error);
+  Result<std::uint32_t> NoteSwitch(StepContext& context, const Try& now);
+  Status TellReleased(StepContext& context, const Try& now, const Collection& there,
+                      const std::string& text);
+  Status CountAll(const CallContext& call, const Collection& now);
+  Error TakeBack(StepContext& context, const Try& now, Error error);
   /// Ours runs; kAborted when the server has given it up, kFailedPrecondition for another one.
   Status CheckOwn(const CallContext& call, const Try& now);
   Result<Collection> Read(const CallContext& call);

@@ -30,7 +30,7 @@ class CountingFence final : public Fence {
  public:
   Status Freeze(const CallContext&) override {
     ++freezes;
-    return {};
+    return freeze;
   }
   Status Thaw(const CallContext&) override {
     ++thaws;
@@ -38,6 +38,7 @@ class CountingFence final : public Fence {
   }
   int freezes = 0;
   int thaws = 0;
+  Status freeze;
   Status thaw;
 };
 
@@ -180,6 +181,81 @@ TEST(NativeReshardTest, AFenceThatOpensTooEarlyIsAWarningElsewhere) {
   EXPECT_THAT(world.warnings.front(), HasSubstr("released"));
 }
 
+/// What was counted before the switch says nothing then.
+TEST(NativeReshardTest, WhatIsWrittenAfterAFenceThatOpensTooEarlyIsNoDamage) {
+  World world;
+  CountingFence fence;
+  fence.thaw = Error(ErrorCode::kDeadlineExceeded, "the time limit");
+  world.fence = &fence;
+  for (std::uint64_t n = 1; n < 200; ++n) {
+    world.engine.BeforeCall(n, [&world, n] { world.engine.Upsert("docs", std::to_string(n)); });
+  }
+  const auto done = world.Run(3);
+  ASSERT_TRUE(done.ok()) << done.error().ToString();
+  EXPECT_THAT(world.warnings, ::testing::Contains(HasSubstr("released")));
+}
+
+TEST(NativeReshardTest, AFreezeThatFailsTakesTheRoundBack) {
+  World world;
+  CountingFence fence;
+  fence.freeze = Error(ErrorCode::kUnavailable, "the hook failed");
+  world.fence = &fence;
+  Journal journal;
+  const auto failed = world.Run(3, journal);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_FALSE(journal.left_interrupted);
+  world.ExpectWhole({2});
+}
+
+/// Writers whose freeze ended with its process may have written meanwhile.
+TEST(NativeReshardTest, ADeathWithinARoundSaysWhatMayBeLostOnce) {
+  std::uint64_t told = 0;
+  for (std::uint64_t n = 0; n < 150; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    World world(1, 1, {ShardKey("a"), ShardKey("b")});
+    CountingFence fence;
+    world.fence = &fence;
+    Journal journal;
+    world.engine.DieAt(n, false);
+    static_cast<void>(world.Run(2, journal).ok());
+    world.engine.ClearFaults();
+    auto resumed = world.Run(2, journal);
+    if (!resumed.ok()) {
+      ++told;
+      EXPECT_EQ(resumed.error().code(), ErrorCode::kFailedPrecondition);
+      EXPECT_THAT(resumed.error().message(), HasSubstr("may be lost"));
+      EXPECT_TRUE(journal.left_interrupted);
+      resumed = world.Run(2, journal);
+    }
+    ASSERT_TRUE(resumed.ok()) << resumed.error().ToString();
+    world.ExpectWhole({2}, kPoints, ShardKey("a"));
+    world.ExpectWhole({2}, kPoints, ShardKey("b"));
+  }
+  EXPECT_GT(told, 4U);
+}
+
+TEST(NativeReshardTest, WritesBetweenADeathWithinARoundAndItsEndAreNoDamage) {
+  for (std::uint64_t n = 0; n < 80; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    World world;
+    CountingFence fence;
+    world.fence = &fence;
+    Journal journal;
+    world.engine.DieAt(n, true);
+    static_cast<void>(world.Run(3, journal).ok());
+    world.engine.ClearFaults();
+    for (std::uint64_t i = 0; i < kPoints; ++i) {
+      world.engine.Upsert("docs", std::to_string(i), {.vector = {}, .payload = R"({"late":1})"});
+    }
+    const auto resumed = world.Run(3, journal);
+    ASSERT_TRUE(resumed.ok()) << resumed.error().ToString();
+    world.ExpectWhole({3});
+    for (std::uint64_t i = 0; i < kPoints; ++i) {
+      EXPECT_EQ(world.engine.Payload("docs", std::to_string(i)), R"({"late":1})");
+    }
+  }
+}
+
 TEST(NativeReshardTest, RefusesWhatIsNotAtRest) {
   {
     World world;
@@ -275,6 +351,44 @@ TEST_P(NativeReshardSweep, OneFailedCallOrLostReplyIsOvercome) {
   }
 }
 
+/// Also for a reason that no other try can help with: nothing of ours is left that nobody goes on
+/// with.
+TEST_P(NativeReshardSweep, AReshardingIsTakenBackOrLeftToResume) {
+  const std::uint64_t calls = CallsOf(GetParam().from, GetParam().to);
+  std::uint64_t resumed = 0;
+  for (std::uint64_t n = 0; n < calls; ++n) {
+    for (const ErrorCode code : {ErrorCode::kAborted, ErrorCode::kPermissionDenied}) {
+      for (const bool after_effect : {false, true}) {
+        SCOPED_TRACE("call " + std::to_string(n) + (after_effect ? " after" : " before"));
+        World world(GetParam().from);
+        // The abort fails too.
+        CallFault fault;
+        fault.skip = static_cast<int>(n);
+        fault.times = 5;
+        fault.error = Error(code, "lost (scripted)");
+        fault.after_effect = after_effect;
+        world.engine.Add(fault);
+        Journal journal;
+        const auto done = world.Run(GetParam().to, journal);
+        world.engine.ClearFaults();
+        if (!done.ok() && journal.left_interrupted) {
+          ++resumed;
+          const auto again = world.Run(GetParam().to, journal);
+          ASSERT_TRUE(again.ok()) << done.error().ToString() << ", then "
+                                  << again.error().ToString();
+        }
+        std::set<std::size_t> allowed;
+        for (std::size_t i = std::min(GetParam().from, GetParam().to);
+             i <= std::max(GetParam().from, GetParam().to); ++i) {
+          allowed.insert(i);
+        }
+        world.ExpectWhole(allowed);
+      }
+    }
+  }
+  EXPECT_GT(resumed, 10U);
+}
+
 TEST_P(NativeReshardSweep, GoesOnAfterADeathAtAnyCall) {
   const std::uint64_t calls = CallsOf(GetParam().from, GetParam().to);
   for (std::uint64_t n = 0; n < calls; ++n) {
@@ -289,6 +403,25 @@ TEST_P(NativeReshardSweep, GoesOnAfterADeathAtAnyCall) {
       ASSERT_TRUE(done.ok()) << done.error().ToString();
       world.ExpectWhole({GetParam().to});
     }
+  }
+}
+
+/// The first try was given up; what runs is of the second one.
+TEST_P(NativeReshardSweep, GoesOnAfterADeathInALaterTry) {
+  for (std::uint64_t n = 10; n < 80; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    World world(GetParam().from);
+    CallFault given_up;
+    given_up.call = EngineCall::kFinishMigration;
+    given_up.error = Error(ErrorCode::kAborted, "given up (scripted)");
+    world.engine.Add(given_up);
+    world.engine.DieAt(n, true);
+    Journal journal;
+    static_cast<void>(world.Run(GetParam().to, journal).ok());
+    world.engine.ClearFaults();
+    const auto resumed = world.Run(GetParam().to, journal);
+    ASSERT_TRUE(resumed.ok()) << resumed.error().ToString();
+    world.ExpectWhole({GetParam().to});
   }
 }
 

@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "model/json.h"
+#include "ops/insist.h"
 #include "ops/reshard/native_reshard.h"
 
 namespace holdfast {
@@ -21,6 +23,62 @@ std::uint32_t NativeReshard::ShardsOf(const Collection& collection,
   return static_cast<std::uint32_t>(std::ranges::count(collection.shards, key, &Shard::key));
 }
 
+const Replica& NativeReshard::Readable(const Shard& shard) {
+  const auto active = std::ranges::find(shard.replicas, ReplicaState::kActive, &Replica::state);
+  return active == shard.replicas.end() ? shard.replicas.front() : *active;
+}
+
+/// For the report: what cannot be counted fails nothing that is done.
+Status NativeReshard::CountAll(const CallContext& call, const Collection& now) {
+  for (const Shard& shard : now.shards) {
+    Result<PointCounts> counts = Error(ErrorCode::kUnavailable, "it has no replica");
+    for (const Replica& replica : shard.replicas) {
+      counts = parts_.engine.CountPoints(
+          call, {.peer = replica.peer, .collection = now.name, .shard = shard.id});
+      if (counts.ok()) break;
+      HF_RETURN_IF_ERROR(parts_.clock.Check(call));
+      if (!AnotherMayAnswer(counts.error().code())) return counts.error();
+    }
+    if (counts.ok()) {
+      outcome_.points += counts->in_ring;
+    } else {
+      outcome_.warnings.push_back("shard " + std::to_string(shard.id.value()) + " of '" + now.name +
+                                  "' could not be counted in the end: " + counts.error().message());
+    }
+  }
+  return {};
+}
+
+/// Written down before readers are switched: the run that came so far first. Whoever kept writers
+/// away for an earlier one has let them go.
+Result<std::uint32_t> NativeReshard::NoteSwitch(StepContext& context, const Try& now) {
+  HF_TRY(const std::string noted,
+         context.Step(now.prefix + "switch", [&](const CallContext&) -> Result<std::string> {
+           return json::Dump({{"attempt", context.attempt()}});
+         }));
+  HF_TRY(const json::Json detail, json::Parse(noted, "a recorded switch"));
+  json::Reader in(detail, "a recorded switch");
+  const std::uint32_t attempt = in.Number32("attempt");
+  HF_RETURN_IF_ERROR(in.status());
+  return attempt;
+}
+
+/// Once: only one shard more beside other keys loses what writers write then (docs/reshard.md).
+Status NativeReshard::TellReleased(StepContext& context, const Try& now, const Collection& there,
+                                   const std::string& text) {
+  if (now.round.direction == ReshardDirection::kDown || there.shard_keys.size() < 2) return {};
+  bool first = false;
+  HF_TRY(const std::string told,
+         context.Step(now.prefix + "told", [&](const CallContext&) -> Result<std::string> {
+           first = true;
+           return std::string("{}");
+         }));
+  if (!first) return {};
+  return Error(ErrorCode::kFailedPrecondition,
+               text + "; what they wrote under other shard keys since may be lost",
+               "raise the time limit of the freeze, and write anew what was written meanwhile");
+}
+
 /// Only while nobody writes.
 Result<NativeReshard::Before> NativeReshard::Look(const CallContext& call, const Try& now) {
   Before before;
@@ -30,7 +88,7 @@ Result<NativeReshard::Before> NativeReshard::Look(const CallContext& call, const
     const bool comes = shard.id == now.shard && now.round.direction == ReshardDirection::kUp;
     if (shard.key != now.round.key || comes) continue;
     const ReplicaRef from{
-        .peer = shard.replicas.front().peer, .collection = there.name, .shard = shard.id};
+        .peer = Readable(shard).peer, .collection = there.name, .shard = shard.id};
     HF_TRY(const auto ids,
            Again(call, [&] { return parts_.engine.ListIds(call, from, "", kSamplesPerShard); }));
     HF_TRY(auto points, Again(call, [&] { return parts_.engine.ReadPoints(call, from, ids); }));
@@ -39,7 +97,7 @@ Result<NativeReshard::Before> NativeReshard::Look(const CallContext& call, const
   for (const Shard& shard : there.shards) {
     if (shard.key != now.round.key) continue;
     const ReplicaRef from{
-        .peer = shard.replicas.front().peer, .collection = there.name, .shard = shard.id};
+        .peer = Readable(shard).peer, .collection = there.name, .shard = shard.id};
     // By one ring, the larger one on the real server (transcript 6): each point is counted once.
     HF_TRY(const PointCounts counts,
            Again(call, [&] { return parts_.engine.CountPoints(call, from); }));
@@ -53,13 +111,17 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
   const MonotonicTime until = parts_.clock.Monotonic() + kCountPatience;
   for (;;) {
     std::string wrong;
+    std::string not_active;
     std::uint64_t points = 0;
     HF_TRY(const Collection there, Read(call));
     for (const Shard& shard : there.shards) {
       if (shard.key != now.round.key) continue;
       for (const Replica& replica : shard.replicas) {
         const ReplicaRef ref{.peer = replica.peer, .collection = there.name, .shard = shard.id};
-        if (replica.state != ReplicaState::kActive) wrong = Describe(ref) + " is not Active";
+        if (replica.state != ReplicaState::kActive) {
+          not_active = Describe(ref) + " is " + std::string(ReplicaStateName(replica.state));
+          continue;
+        }
         const auto counts = Again(call, [&] { return parts_.engine.CountPoints(call, ref); });
         if (!counts.ok()) {
           return counts.error()
@@ -70,7 +132,7 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
           wrong = Describe(ref) + " has " + std::to_string(counts->all) + " points, " +
                   std::to_string(counts->in_ring) + " of which belong there";
         }
-        if (replica.peer == shard.replicas.front().peer) points += counts->in_ring;
+        if (replica.peer == Readable(shard).peer) points += counts->in_ring;
       }
     }
     if (ShardsOf(there, now.round.key) != now.round.to) wrong = "the number of shards is wrong";
@@ -84,7 +146,7 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
         for (const Shard& shard : there.shards) {
           if (shard.key != now.round.key || found) continue;
           const ReplicaRef ref{
-              .peer = shard.replicas.front().peer, .collection = there.name, .shard = shard.id};
+              .peer = Readable(shard).peer, .collection = there.name, .shard = shard.id};
           HF_TRY(const auto same, Again(call, [&] {
                    return parts_.engine.ReadPoints(call, ref, {sample.id_json});
                  }));
@@ -93,8 +155,15 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
         if (!found) wrong = "point " + sample.id_json + " is not what it was";
       }
     }
-    if (wrong.empty()) return {};
-    if (parts_.clock.Monotonic() >= until) {
+    if (wrong.empty() && not_active.empty()) return {};
+    const bool late = parts_.clock.Monotonic() >= until;
+    if (late && !not_active.empty()) {
+      return Error(
+          ErrorCode::kFailedPrecondition,
+          "'" + plan_.collection + "' was resharded and could not be verified: " + not_active,
+          "run `holdfast reshard --resume JOB` when the servers have recovered it");
+    }
+    if (late) {
       return Error(ErrorCode::kDataLoss,
                    "'" + plan_.collection + "' was resharded and is not right: " + wrong,
                    "look with `holdfast topology`; the group of the last backup has its points");
