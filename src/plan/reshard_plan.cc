@@ -177,7 +177,8 @@ Result<ReshardPlan> PlanReshard(const Topology& cluster, const ReshardRequest& r
                  "the shard keys of '" + source->name + "' have different numbers of shards",
                  "pass --shards N as well: a copy makes as many of every key");
   }
-  if (all_there && plan.changes.empty()) {
+  // While it is being resharded it shows shards that may go again.
+  if (all_there && plan.changes.empty() && source->resharding.empty()) {
     return Error(ErrorCode::kInvalidArgument,
                  "'" + source->name + "' has " + std::to_string(plan.shards) + " shards" +
                      (source->custom_sharding ? " of every shard key" : "") +

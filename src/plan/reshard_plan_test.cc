@@ -126,6 +126,13 @@ TEST_F(ReshardPlanTest, EverythingInTheWayIsToldAtOnce) {
   }
 }
 
+TEST_F(ReshardPlanTest, AReshardingUnderWayIsToldAlsoWhereItShowsTheWantedNumber) {
+  docs().resharding = "up to shard 2";
+  ReshardRequest request = copy_;
+  request.shards = static_cast<std::uint32_t>(docs().shards.size());
+  EXPECT_THAT(Refusal(request), HasSubstr("is being resharded"));
+}
+
 TEST_F(ReshardPlanTest, AnActiveReplicaOnAPeerThatDoesNotAnswerIsNone) {
   cluster_.peers[0].answers = false;
   EXPECT_THAT(Refusal(copy_), HasSubstr("shard 0 of 'docs_v1' has no active replica"));
