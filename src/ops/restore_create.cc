@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "model/json.h"
+#include "ops/late_change.h"
 #include "ops/quiet.h"
 #include "ops/restore_op.h"
 
@@ -87,13 +88,14 @@ Status RestoreOp::CreateEmpty(const CallContext& call, const CollectionPlan& pla
   Result<Collection> as = record.collection;
   if (plan.copy_shards != 0) as = parts_.engine.Resharded(record.collection, plan.copy_shards, {});
   if (!as.ok()) return as.error();
+  HF_RETURN_IF_ERROR(parts_.clock.Check(call));
   const Status created = parts_.engine.CreateCollection(call, plan.target, *as, kRecordedFactor);
   if (created.ok()) made_.insert(plan.target);
   if (created.ok() || created.error().code() == ErrorCode::kAlreadyExists) return created;
   // It may have been made all the same. Also after Ctrl-C this must be known.
   const CallContext looking = parts_.clock.Within({}, kCleanUpPatience);
   const auto there =
-      Again(looking, [&] { return parts_.engine.ReadCollection(looking, plan.target); });
+      LookForCreated(looking, parts_.clock, parts_.engine, plan.target, created.error());
   if (there.ok() && there->points == 0) made_.insert(plan.target);
   if (there.ok() || there.error().code() == ErrorCode::kNotFound) return created;
   return Error(created.error().code(),

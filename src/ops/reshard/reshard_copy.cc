@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "model/json.h"
 #include "ops/insist.h"
+#include "ops/late_change.h"
 #include "ops/parallel.h"
 #include "ops/restore_op.h"
 #include "ops/witnesses.h"
@@ -175,6 +176,7 @@ Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallCon
   Status created;
   for (bool again = true; again;) {
     HF_RETURN_IF_ERROR(MakeRoom(context, call));
+    HF_RETURN_IF_ERROR(parts_.clock.Check(call));
     created = parts_.engine.CreateCollection(call, plan_.target, wanted_, 0);
     // Run: what a process that was killed had asked for may come into being after it.
     again = !created.ok() && created.error().code() == ErrorCode::kAlreadyExists &&
@@ -185,8 +187,8 @@ Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallCon
   if (!created.ok() && created.error().code() != ErrorCode::kAlreadyExists) {
     // It may have been made all the same. Also after Ctrl-C this must be known.
     const CallContext looking = parts_.clock.Within({}, kCleanUpPatience);
-    const auto there = Insist(looking, parts_.clock, kCleanUpPatience,
-                              [&] { return parts_.engine.ReadCollection(looking, plan_.target); });
+    const auto there =
+        LookForCreated(looking, parts_.clock, parts_.engine, plan_.target, created.error());
     made_ = there.ok() && there->points == 0;
   }
   if (!created.ok() && created.error().code() == ErrorCode::kInvalidArgument &&
@@ -436,7 +438,11 @@ void ReshardCopy::Unproven(StepContext& context, std::string text) {
 Error ReshardCopy::CleanUp(StepContext& context, Error error) {
   if (switched_) {
     // Whoever goes on looks again at what was written to which of them.
-    if (!MayPass(error.code())) return error;
+    if (!MayPass(error.code())) {
+      const bool said = error.message().find("'" + plan_.target + "'") != std::string::npos;
+      const std::string more = said ? "" : "; the aliases read '" + plan_.target + "'";
+      return Error(error.code(), error.message() + more, error.hint());
+    }
     context.LeaveInterrupted();
     return Error(error.code(), error.message() + "; the aliases may read '" + plan_.target + "'",
                  "`holdfast reshard --resume " + context.job().value() + "` looks again");

@@ -476,6 +476,29 @@ TEST_F(ReshardCopyTest, WhoeverWritesUnderTheFenceIsFoundOut) {
   EXPECT_EQ(Live(), "docs_v1");
 }
 
+/// What a pass has brought over is overwritten before it is looked at again: writers, no damage.
+TEST_F(ReshardCopyTest, WhoeverOverwritesUnderTheFenceIsNoDamage) {
+  for (std::uint64_t n = 40; n < 160; ++n) {
+    SCOPED_TRACE("write before call " + std::to_string(n));
+    FakeFence fence;
+    options_.fence = &fence;
+    for (const std::uint64_t at : {std::uint64_t{30}, n}) {
+      engine_.BeforeCall(engine_.calls() + at, [this, at] {
+        if (!Exists("docs_v1")) return;
+        engine_.Upsert("docs_v1", "7",
+                       {.vector = {}, .payload = R"({"at":)" + std::to_string(at) + "}"});
+      });
+    }
+    Journal journal;
+    const auto outcome = Run(journal);
+    if (!outcome.ok()) {
+      EXPECT_NE(outcome.error().code(), ErrorCode::kDataLoss) << outcome.error().ToString();
+    }
+    Clear();
+    Make();
+  }
+}
+
 TEST_F(ReshardCopyTest, WritersOnTheOldNameAreNamedAfterTheFence) {
   FakeFence fence;
   options_.fence = &fence;
@@ -635,6 +658,27 @@ TEST_F(ReshardCopyTest, StoppedByTheUserItLeavesNothing) {
   EXPECT_FALSE(Exists(kCopy));
   EXPECT_EQ(Live(), "docs_v1");
   EXPECT_FALSE(journal.left_interrupted);
+}
+
+/// The servers agree on it without the client (reference 1.2).
+TEST_F(ReshardCopyTest, ACreationThatComesLateIsNamedAndGoneOnWith) {
+  CallFault fault;
+  fault.call = EngineCall::kCreateCollection;
+  fault.error = Error(ErrorCode::kDeadlineExceeded, "no answer in time");
+  engine_.Add(fault);
+  const Points want = Content("docs_v1");
+  Every(1, [&] {
+    if (engine_.calls(EngineCall::kCreateCollection) == 0) return true;
+    engine_.BeforeCall(engine_.calls() + 5, [this] { engine_.AddCollection(kCopy); });
+    return false;
+  });
+  Journal journal;
+  const auto failed = Run(journal);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_TRUE(Exists(kCopy));
+  EXPECT_THAT(failed.error().message(), HasSubstr(kCopy));
+  EXPECT_TRUE(journal.left_interrupted);
+  ExpectResharded(Run(journal), want);
 }
 
 TEST_F(ReshardCopyTest, ACollectionMadeAnewMeanwhileIsNotTheSource) {

@@ -98,7 +98,14 @@ Result<bool> ReshardCopy::FencedEnd(StepContext& context, Duration last_pass) {
   }
   if (last.found.differences() > 0) {
     if (last.found.ids_complete()) {
-      HF_RETURN_IF_ERROR(Recheck(call, last.found));
+      const Status same = Recheck(call, last.found);
+      if (!same.ok() && same.error().code() == ErrorCode::kDataLoss) {
+        HF_TRY(const WriteMark now, Drained(call));
+        if (!ProvesWrites(last.before, now)) return same.error();
+        context.Warn("something wrote to '" + plan_.source + "' while the hooks kept writers away");
+        return false;
+      }
+      HF_RETURN_IF_ERROR(same);
     } else {
       HF_TRY(const Compared again, Compare(context, "second pass under the fence"));
       if (again.found.differences() > 0) return false;
@@ -118,10 +125,19 @@ Result<bool> ReshardCopy::FencedEnd(StepContext& context, Duration last_pass) {
   }
   if (plan_.aliases.empty()) return true;
   // Now that writers are free they are to be on the new collection.
-  HF_TRY(const WriteMark mark, ReadMark(call, parts_.engine, plan_.source, plan_.uuid));
-  HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kLateWatch));
-  const auto later = ReadMark(call, parts_.engine, plan_.source, plan_.uuid);
-  if (ProvesWrites(last.after, mark) || (later.ok() && ProvesWrites(mark, *later))) {
+  // Also after Ctrl-C: everything is done.
+  const CallContext looking = parts_.clock.Within({}, kCleanUpPatience);
+  const auto mark = Insist(looking, parts_.clock, kCleanUpPatience, [&] {
+    return ReadMark(looking, parts_.engine, plan_.source, plan_.uuid);
+  });
+  if (!mark.ok()) {
+    Unproven(context, "whether something writes to '" + plan_.source +
+                          "' under its own name could not be seen: " + mark.error().message());
+    return true;
+  }
+  HF_RETURN_IF_ERROR(parts_.clock.SleepFor(looking, kLateWatch));
+  const auto later = ReadMark(looking, parts_.engine, plan_.source, plan_.uuid);
+  if (ProvesWrites(last.after, *mark) || (later.ok() && ProvesWrites(*mark, *later))) {
     Unproven(context, "something writes to '" + plan_.source +
                           "' under its own name: that does not reach '" + plan_.target + "'");
   }
