@@ -92,6 +92,31 @@ Status RestoreOp::Plan(StepContext& context) {
 }
 
 Result<RestoreOutcome> RestoreOp::Run(StepContext& context) {
+  Result<RestoreOutcome> outcome = Restore(context);
+  if (outcome.ok() || context.attempt() == 1) return outcome;
+  return WithLeftovers(context, std::move(outcome).error());
+}
+
+/// What an earlier run may have made, and this one has not come to.
+Error RestoreOp::WithLeftovers(const StepContext& context, Error error) const {
+  RestorePlan plan = plan_;
+  if (plan.collections.empty() && !context.plan_json().empty()) {
+    auto read = RestorePlanFromJson(context.plan_json());
+    if (read.ok()) plan = *std::move(read);
+  }
+  std::string names;
+  for (const CollectionPlan& one : plan.collections) {
+    if (settled_.contains(one.target) || replaced_.contains(one.target)) continue;
+    names += (names.empty() ? "'" : ", '") + one.target + "'";
+  }
+  if (names.empty()) return error;
+  return Error(error.code(), error.message() + "; an earlier run may have left " + names,
+               error.hint().empty() ? "`holdfast topology` shows what is there: drop what is not "
+                                      "whole, or resume the job if it is still interrupted"
+                                    : error.hint());
+}
+
+Result<RestoreOutcome> RestoreOp::Restore(StepContext& context) {
   const CallContext& call = context.call();
   context.progress().BeginPhase("plan");
   HF_RETURN_IF_ERROR(context.SetSubject(options_.group.value()));
@@ -172,6 +197,7 @@ Result<RestoredCollection> RestoreOp::RestoreCollection(StepContext& context,
                            {"replicas", verified->replicas}});
       });
   if (!done.ok()) return done.error();
+  settled_.insert(plan.target);
   HF_TRY(const json::Json counts, json::Parse(*done, "a restore step"));
   json::Reader in(counts, "a restore step");
   restored.points = in.Number("points");
@@ -187,8 +213,11 @@ Result<VerifiedCollection> RestoreOp::BuildAndVerify(StepContext& context,
   const CallContext& call = context.call();
   HF_RETURN_IF_ERROR(Build(context, plan, record));
   HF_TRY(auto buried, Again(call, [&] { return Bury(call, plan, record); }));
-  const VerifyInput input{
-      .record = record, .plan = plan, .buried = std::move(buried), .copied = copied_[plan.target]};
+  const VerifyInput input{.record = record,
+                          .plan = plan,
+                          .buried = std::move(buried),
+                          .copied = copied_[plan.target],
+                          .sent = sent_[plan.target]};
   auto verified =
       Again(call, [&] { return VerifyRestored(call, parts_.engine, parts_.clock, input); });
   if (verified.ok() && plan.copy_shards != 0) {
@@ -261,7 +290,7 @@ Status RestoreOp::SendImages(StepContext& context, const CollectionPlan& plan,
                context.Step(key, [&](const CallContext& call) -> Result<std::string> {
                  for (int tries = 1;; ++tries) {
                    const Status done = SendImage(call, plan, placement, *image, context.progress());
-                   if (done.ok()) return std::string("{}");
+                   if (done.ok()) return CountSent(call, plan, placement, *image);
                    const bool again = IsRetryable(done.error().code()) &&
                                       tries < options_.tries_per_shard &&
                                       parts_.clock.Check(call).ok();
@@ -274,8 +303,31 @@ Status RestoreOp::SendImages(StepContext& context, const CollectionPlan& plan,
         for (const PeerId peer : placement.peers) {
           context.progress().AddItem(std::to_string(peer.value()));
         }
+        HF_TRY(const json::Json detail, json::Parse(sent, "a restore step"));
+        if (!detail.contains("points")) return {};
+        json::Reader in(detail, "a restore step");
+        const std::uint64_t points = in.Number("points");
+        HF_RETURN_IF_ERROR(in.status());
+        const std::scoped_lock lock(sent_mutex_);
+        sent_[plan.target][placement.shard] = points;
         return {};
       });
+}
+
+/// A replica that dies now is made anew by the servers from any Active one, also from one that is
+/// still empty. Where the group does not know how many points a shard has, this is what
+/// verification goes by.
+Result<std::string> RestoreOp::CountSent(const CallContext& call, const CollectionPlan& plan,
+                                         const ShardPlacement& placement, const ShardImage& image) {
+  if (image.counts_known) return std::string("{}");
+  std::uint64_t points = 0;
+  for (const PeerId peer : placement.peers) {
+    const ReplicaRef replica{.peer = peer, .collection = plan.target, .shard = placement.shard};
+    HF_TRY(const PointCounts counts,
+           Again(call, [&] { return parts_.engine.CountPoints(call, replica); }));
+    points = std::max(points, counts.all);
+  }
+  return json::Dump({{"points", points}});
 }
 
 Status RestoreOp::SendImage(const CallContext& call, const CollectionPlan& plan,
@@ -422,6 +474,7 @@ Status RestoreOp::WriteMetadata(StepContext& context) {
 Error RestoreOp::CleanUp(const CollectionPlan& plan, Error error) {
   if (plan.naming == Naming::kInPlace) {
     if (!replaced_.contains(plan.target)) return error;
+    settled_.insert(plan.target);
     return std::move(error).While("'" + plan.target + "' is not restored and incomplete");
   }
   const bool may_be_resumed =
@@ -430,6 +483,7 @@ Error RestoreOp::CleanUp(const CollectionPlan& plan, Error error) {
   const CallContext call = parts_.clock.Within({}, kCleanUpPatience);
   const Status dropped =
       Again(call, [&] { return parts_.engine.DropCollection(call, plan.target); });
+  settled_.insert(plan.target);
   if (dropped.ok()) return error;
   return Error(error.code(),
                error.message() + "; '" + plan.target +

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -109,6 +110,8 @@ class RestoreOp {
   Result<RestoreOutcome> Run(StepContext& context);
 
  private:
+  Result<RestoreOutcome> Restore(StepContext& context);
+  Error WithLeftovers(const StepContext& context, Error error) const;
   Status ReadGroup(const CallContext& call, const Intent& intent);
   Result<Topology> ReadTarget(const CallContext& call);
   Status Plan(StepContext& context);
@@ -144,6 +147,8 @@ class RestoreOp {
                        const CollectionRecord& record);
   Status SendImages(StepContext& context, const CollectionPlan& plan,
                     const CollectionRecord& record);
+  Result<std::string> CountSent(const CallContext& call, const CollectionPlan& plan,
+                                const ShardPlacement& placement, const ShardImage& image);
   Status SendImage(const CallContext& call, const CollectionPlan& plan,
                    const ShardPlacement& placement, const ShardImage& image, Progress& progress);
   Result<Collection> AwaitActive(const CallContext& call, const CollectionPlan& plan);
@@ -164,6 +169,11 @@ class RestoreOp {
   std::set<std::string> made_;
   /// Points that were copied into a target.
   std::map<std::string, std::uint64_t> copied_;
+  /// Targets that are whole, or gone, or named in the error.
+  std::set<std::string> settled_;
+  /// Points of a target's shards when they had been sent, where the group does not know them.
+  std::map<std::string, std::map<ShardId, std::uint64_t>> sent_;
+  std::mutex sent_mutex_;
   /// Names of live collections that this restore has dropped, or tried to.
   std::set<std::string> replaced_;
 };

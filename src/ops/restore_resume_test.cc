@@ -48,8 +48,10 @@ class RestoreResumeTest : public ::testing::Test {
     }
   }
 
-  Result<RestoreOutcome> Run(Journal& journal, RestoreRequest request = {}) {
+  Result<RestoreOutcome> Run(Journal& journal, RestoreRequest request = {},
+                             const CallContext& call = {}) {
     RestoreOptions options;
+    options.user_stop = call.stop;
     options.group = group_;
     options.request = std::move(request);
     options.safety_backup = [this](const std::vector<std::string>& names) -> Result<GroupId> {
@@ -60,7 +62,7 @@ class RestoreResumeTest : public ::testing::Test {
     RestoreOp restore(
         {.engine = world_.engine, .repository = *world_.repository, .clock = world_.clock},
         std::move(options));
-    JournalSteps steps(journal);
+    JournalSteps steps(journal, call);
     return restore.Run(steps);
   }
 
@@ -101,6 +103,53 @@ TEST_F(RestoreResumeTest, GoesOnAfterADeathAtAnyCall) {
       Clear();
     }
   }
+}
+
+TEST_F(RestoreResumeTest, StoppedWhileResumingItNamesWhatIsLeft) {
+  std::uint64_t left = 0;
+  for (std::uint64_t n = 0; n < 60; n += 3) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    Journal journal;
+    world_.engine.DieAt(n, true);
+    static_cast<void>(Run(journal).ok());
+    world_.engine.ClearFaults();
+    std::stop_source stop;
+    stop.request_stop();
+    const auto stopped = Run(journal, {}, {.stop = stop.get_token(), .deadline = {}});
+    ASSERT_FALSE(stopped.ok());
+    for (const Collection& there : world_.engine.Now().collections) {
+      ++left;
+      EXPECT_THAT(stopped.error().message(), HasSubstr("'" + there.name + "'"));
+    }
+    Clear();
+  }
+  EXPECT_GT(left, 10U);
+}
+
+/// The servers agree on it without the client (reference 1.2).
+TEST_F(RestoreResumeTest, ACreationThatComesLateIsRemoved) {
+  CallFault fault;
+  fault.call = EngineCall::kCreateCollection;
+  fault.error = Error(ErrorCode::kDeadlineExceeded, "no answer in time");
+  world_.engine.Add(fault);
+  std::function<void()> late = [&] {
+    if (world_.engine.calls(EngineCall::kCreateCollection) == 0) {
+      world_.engine.BeforeCall(world_.engine.calls() + 1, late);
+      return;
+    }
+    world_.engine.BeforeCall(world_.engine.calls() + 5, [&] {
+      for (const char* name : {"docs", "tenants"}) {
+        if (world_.engine.Now().FindCollection(name) == nullptr) world_.engine.AddCollection(name);
+      }
+    });
+  };
+  world_.engine.BeforeCall(world_.engine.calls() + 1, late);
+  RestoreRequest request;
+  request.collections = {"docs"};
+  Journal journal;
+  const auto failed = Run(journal, request);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(world_.engine.Now().FindCollection("docs"), nullptr) << failed.error().ToString();
 }
 
 TEST_F(RestoreResumeTest, InPlaceNothingIsLostThatIsInNoSafetyBackup) {

@@ -192,6 +192,7 @@ class Check {
                          image.ring_points_max);
           } else {
             CheckBelongs(replica, counts, image);
+            CheckSent(replica, counts, image);
           }
           std::uint64_t other = 0;
           {
@@ -255,6 +256,15 @@ class Check {
       Differs(Describe(replica) + " counts " + FormatCount(counts.all) + " points, only " +
               FormatCount(counts.in_ring) + " of which belong to it");
     }
+  }
+
+  void CheckSent(const ReplicaRef& replica, const PointCounts& counts, const ShardImage& image) {
+    const auto sent = input_.sent.find(replica.shard);
+    if (sent == input_.sent.end()) return;
+    const std::uint64_t least = sent->second - std::min(sent->second, image.tombstones);
+    if (counts.all >= least && counts.all <= sent->second) return;
+    Differs(Describe(replica) + " counts " + FormatCount(counts.all) + " points, and had " +
+            FormatCount(sent->second) + " when it had been sent");
   }
 
   void CompareCount(const ReplicaRef& replica, std::string_view what, std::uint64_t now,

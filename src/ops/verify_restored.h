@@ -22,6 +22,8 @@ struct VerifyInput {
   std::map<ShardId, std::vector<std::string>> buried;
   /// Points that were copied, where the plan says so.
   std::uint64_t copied = 0;
+  /// Points of shards when they had been sent, before tombstones were deleted.
+  std::map<ShardId, std::uint64_t> sent{};
   /// How long replicas may take to become Active: states are proposed, and applied later
   /// (reference 3.6).
   Duration patience = std::chrono::seconds(60);

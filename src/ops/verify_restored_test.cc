@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "ops/test_world.h"
 
 namespace holdfast {
@@ -35,13 +37,15 @@ class VerifyRestoredTest : public ::testing::Test {
   }
 
   Result<VerifiedCollection> Compare() {
-    return VerifyRestored({}, world_.engine, world_.clock,
-                          {.record = record_, .plan = plan_, .buried = {}});
+    return VerifyRestored(
+        {}, world_.engine, world_.clock,
+        {.record = record_, .plan = plan_, .buried = {}, .copied = 0, .sent = sent_});
   }
 
   OpsWorld world_;
   CollectionRecord record_;
   CollectionPlan plan_;
+  std::map<ShardId, std::uint64_t> sent_;
 };
 
 TEST_F(VerifyRestoredTest, TheCollectionItselfIsWhatTheGroupHolds) {
@@ -77,6 +81,29 @@ TEST_F(VerifyRestoredTest, CountsOfOtherInstantsDoNotMeasure) {
   for (ShardImage& image : record_.shards) image.counts_known = false;
   const auto verified = Compare();
   EXPECT_TRUE(verified.ok()) << verified.error().ToString();
+}
+
+/// The servers make a Dead replica anew from any Active one, also from one that is still empty.
+TEST_F(VerifyRestoredTest, ARestoredReplicaThatLostItsPointsIsFoundWhereTheGroupHasNoCounts) {
+  record_.witnesses_proven = false;
+  for (ShardImage& image : record_.shards) {
+    image.counts_known = false;
+    sent_[image.shard] =
+        world_.engine.Content({.peer = image.peer, .collection = "docs", .shard = image.shard})
+            .size();
+  }
+  EXPECT_TRUE(Compare().ok());
+  const ShardImage& image = record_.shards.front();
+  const ReplicaRef replica{.peer = image.peer, .collection = "docs", .shard = image.shard};
+  const std::string id = world_.engine.Content(replica).begin()->first;
+  world_.engine.LosePoint(replica, id);
+  const auto less = Compare();
+  ASSERT_FALSE(less.ok());
+  EXPECT_EQ(less.error().code(), ErrorCode::kDataLoss);
+  EXPECT_THAT(less.error().message(), HasSubstr("when it had been sent"));
+  // As many as the group has deleted may be missing.
+  record_.shards.front().tombstones = 1;
+  EXPECT_TRUE(Compare().ok());
 }
 
 }  // namespace
