@@ -16,24 +16,14 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstdlib>
-#include <deque>
 #include <iostream>
 #include <mutex>
 #include <set>
 
-#include "job/job_runner.h"
-#include "ops/backup_op.h"
-#include "ops/restore_op.h"
 #include "repo/intent.h"
 #include "repo/verify.h"
-#include "store/retrying_store.h"
-#include "testing/catalog/temp_catalog.h"
-#include "testing/faulty_object_store.h"
-#include "testing/memory_object_store.h"
-#include "testing/ops/process.h"
-#include "testing/ops/process_engine.h"
+#include "testing/ops/simulated_fence.h"
+#include "testing/ops/simulated_life.h"
 #include "testing/ops/simulation_events.h"
 #include "testing/ops/written.h"
 
@@ -44,104 +34,37 @@ using testing::AddCollections;
 using testing::AddFault;
 using testing::ClusterOptions;
 using testing::CutInterval;
+using testing::Ended;
 using testing::FakeClock;
 using testing::FaultyObjectStore;
 using testing::Heal;
+using testing::HeldGroup;
 using testing::MadeCollection;
 using testing::MakeEvent;
-using testing::MemoryObjectStore;
-using testing::Process;
-using testing::ProcessCatalog;
-using testing::ProcessEngine;
-using testing::ProcessStore;
+using testing::ProcessTrouble;
 using testing::ScriptedEngine;
+using testing::Setting;
+using testing::SimulatedFence;
+using testing::SimulatedLife;
 using testing::Written;
 
 /// Enough for a minute's worth of bugs in every commit; more by HOLDFAST_TEST_SEEDS.
 constexpr std::uint64_t kSeeds = 100;
-constexpr std::size_t kTraceLines = 2000;
-constexpr const char* kCluster = "prod";
-
-std::uint64_t Setting(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
-class Warnings final : public JobObserver {
- public:
-  void OnWarning(std::string_view text) override { texts.emplace_back(text); }
-  std::vector<std::string> texts;
-};
-
-/// A fence that keeps the simulated writers away, and may let them go too early.
-class SimulatedFence final : public Fence {
- public:
-  /// `writing` is held by whoever writes.
-  SimulatedFence(bool holds, std::mutex& writing) : holds_(holds), writing_(writing) {}
-  Status Freeze(const CallContext&) override {
-    const std::scoped_lock nobody_writes(writing_);
-    frozen = true;
-    ++freezes;
-    return {};
-  }
-  Status Thaw(const CallContext&) override {
-    frozen = false;
-    ++thaws;
-    if (!holds_) return Error(ErrorCode::kDeadlineExceeded, "the time limit passed");
-    return {};
-  }
-  /// Writers are kept away now.
-  bool away() const { return frozen && holds_; }
-  std::atomic<bool> frozen = false;
-  std::atomic<int> freezes = 0;
-  std::atomic<int> thaws = 0;
-
- private:
-  const bool holds_;
-  std::mutex& writing_;
-};
 
 /// What goes wrong in one run.
-struct Trouble {
+struct Trouble : ProcessTrouble {
   /// Most writes between two calls.
   std::int64_t writes = 2;
   /// One call of so many sees something happen in the cluster; 0: none.
   std::int64_t events_one_in = 0;
-  /// Faults of calls and streams of the cluster, and of the store.
-  std::int64_t faults = 0;
-  std::int64_t catalog_one_in = 0;
-  /// Call at which the process dies, or the user stops it; 0: none.
-  std::uint64_t die_at = 0;
-  std::uint64_t stop_at = 0;
-};
-
-/// How a run ended.
-struct Ended {
-  std::optional<Error> error;
-  bool died = false;
-  std::uint64_t calls = 0;
-  std::vector<std::string> warnings;
-  std::optional<GroupId> group;
-  std::vector<RestoredCollection> restored;
-
-  bool ok() const { return !error; }
-  std::string Text() const { return error ? error->ToString() : "ok"; }
-  bool Warned(const std::string& of) const {
-    return std::ranges::any_of(
-        warnings, [&](const std::string& text) { return text.find(of) != std::string::npos; });
-  }
 };
 
 class Simulation {
  public:
   explicit Simulation(std::uint64_t seed)
-      : random_(seed),
+      : life_(seed),
         source_(clock_, ClusterOptions(random_, seed)),
         written_(clock_, source_, random_) {
-    const Status made = Repository::Init(
-        {}, memory_, {.sealing = Sealing::kNone, .password = {}, .clock = SystemClock()});
-    EXPECT_TRUE(made.ok()) << made.error().ToString();
-    repository_ = OpenRepository(memory_);
     for (const MadeCollection& made_one : AddCollections(random_, source_)) {
       written_.Begin(made_one.name, made_one.keys, made_one.ids);
     }
@@ -159,23 +82,12 @@ class Simulation {
     if (!Failed()) ExpectNothing(written_.CheckLive());
   }
 
-  std::string Trace() {
-    const std::scoped_lock lock(trace_mutex_);
-    std::string text;
-    for (const std::string& line : trace_) text += "  " + line + "\n";
-    return text;
-  }
+  std::string Trace() { return life_.Trace(); }
 
  private:
   static bool Failed() { return ::testing::Test::HasFailure(); }
-  std::int64_t Chance(std::int64_t low, std::int64_t high) { return random_.Between(low, high); }
-  bool OneIn(std::int64_t n) { return n > 0 && random_.Between(1, n) == 1; }
-
-  void Note(std::string line) {
-    const std::scoped_lock lock(trace_mutex_);
-    trace_.push_back(std::move(line));
-    if (trace_.size() > kTraceLines) trace_.pop_front();
-  }
+  std::int64_t Chance(std::int64_t low, std::int64_t high) { return life_.Chance(low, high); }
+  bool OneIn(std::int64_t n) { return life_.OneIn(n); }
 
   static void ExpectNothing(const std::vector<std::string>& wrong) {
     for (std::size_t i = 0; i < std::min<std::size_t>(wrong.size(), 5); ++i) {
@@ -183,20 +95,12 @@ class Simulation {
     }
   }
 
-  static std::unique_ptr<Repository> OpenRepository(ObjectStore& store) {
-    auto opened = Repository::Open(
-        {}, store, {.sealing = Sealing::kNone, .password = {}, .clock = SystemClock()});
-    EXPECT_TRUE(opened.ok()) << opened.error().ToString();
-    return opened.ok() ? *std::move(opened) : nullptr;
-  }
-
   // --- the world between two calls
   // -----------------------------------------------------------------
 
-  void Between(ScriptedEngine& engine, const Trouble& trouble, std::string_view what) {
+  void Between(ScriptedEngine& engine, const Trouble& trouble) {
     const std::scoped_lock lock(world_mutex_);
-    Note(std::string(what));
-    if (OneIn(trouble.events_one_in)) Note("  EVENT " + MakeEvent(random_, engine));
+    if (OneIn(trouble.events_one_in)) life_.Note("  EVENT " + MakeEvent(random_, engine));
     if (fence_ != nullptr && fence_->away()) return;
     for (std::int64_t n = Chance(0, trouble.writes); n > 0; --n) written_.WriteOne();
   }
@@ -207,56 +111,17 @@ class Simulation {
     for (std::int64_t n = Chance(0, moment_writes_); n > 0; --n) written_.WriteOne();
   }
 
-  // --- one process
-  // -----------------------------------------------------------------------------------
-
-  /// Runs `body` in a process of its own, with `trouble`.
-  template <class Body>
-  Ended InProcess(ScriptedEngine& engine, const Trouble& trouble, Body body) {
-    // A lease that a dead process held has expired.
-    catalog_.clock().Advance(std::chrono::minutes(5));
-    Process process([&](std::string_view what) { Between(engine, trouble, what); });
-    std::stop_source user;
-    if (trouble.die_at > 0) process.DieAt(trouble.die_at, OneIn(2));
-    if (trouble.stop_at > 0) {
-      process.Before(trouble.stop_at, [&] {
-        Note("  STOPPED by the user");
-        user.request_stop();
-      });
-    }
-    FaultyObjectStore faulty(memory_, clock_);
-    faulty.AllowUnused();
-    for (std::int64_t n = trouble.faults; n > 0; --n) {
-      Note("  FAULT " + AddFault(random_, engine, faulty));
-    }
-    ProcessStore reached(process, faulty);
-    RetryingStore patient(reached, Retrier{.clock = clock_, .random = random_, .policy = {}});
-    ProcessEngine cluster(process, engine);
-    ProcessCatalog catalog(process, *catalog_, random_, trouble.catalog_one_in);
+  /// `run` makes the process.
+  template <class F>
+  Ended WithTrouble(ScriptedEngine& engine, const Trouble& trouble, F run) {
+    ProcessTrouble of_process = trouble;
+    of_process.add_fault = [&](FaultyObjectStore& store) {
+      return AddFault(random_, engine, store);
+    };
+    of_process.between = [&](std::string_view) { Between(engine, trouble); };
     moment_writes_ = trouble.writes;
-
-    Ended ended;
-    Warnings warnings;
-    auto opened = Repository::Open(
-        {}, patient, {.sealing = Sealing::kNone, .password = {}, .clock = SystemClock()});
-    if (!opened.ok()) {
-      ended.error = opened.error();
-    } else {
-      JobRunnerOptions options;
-      options.record_pause = std::chrono::milliseconds(1);
-      options.record_patience = std::chrono::milliseconds(100);
-      JobRunner runner(catalog, catalog, SystemClock(), random_, options, &warnings);
-      ended.error = body({.stop = user.get_token(), .deadline = {}}, cluster, **opened, catalog,
-                         runner, ended);
-    }
-    engine.ClearFaults();
+    Ended ended = run(of_process);
     moment_writes_ = 0;
-    ended.died = process.dead();
-    ended.calls = process.calls();
-    ended.warnings = std::move(warnings.texts);
-    Note("ENDED after " + std::to_string(ended.calls) + " calls" +
-         (ended.died ? ", dead: " : ": ") + ended.Text());
-    for (const std::string& warning : ended.warnings) Note("  warning: " + warning);
     return ended;
   }
 
@@ -264,13 +129,7 @@ class Simulation {
   // ----------------------------------------------------------------------------------------
 
   Ended Backup(const Trouble& trouble, bool plain, SimulatedFence* fence) {
-    BackupOptions options;
-    options.cluster = kCluster;
-    options.holdfast_version = "test";
-    options.capture.spool_directory = options.writer.spool_directory = folder_.path().string();
-    options.capture.settle = std::chrono::milliseconds(100);
-    options.writer.spool_bytes_max = 64 * kMiB;
-    options.request.spool_bytes_max = options.writer.spool_bytes_max;
+    BackupOptions options = life_.PlainBackup();
     options.fence = fence;
     if (!plain) {
       constexpr std::array kModes = {ModeChoice::kAuto, ModeChoice::kAuto, ModeChoice::kStream,
@@ -283,45 +142,14 @@ class Simulation {
       if (OneIn(3)) options.wait = std::chrono::minutes(1);
     }
     fence_ = fence;
-    const Ended ended =
-        InProcess(source_, trouble,
-                  [&](const CallContext& call, Engine& engine, Repository& repository,
-                      JobJournal& jobs, JobRunner& runner, Ended& end) -> std::optional<Error> {
-                    BackupOp backup({.engine = engine,
-                                     .repository = repository,
-                                     .jobs = jobs,
-                                     .pool = pool_,
-                                     .clock = clock_,
-                                     .random = random_},
-                                    options);
-                    const auto report =
-                        runner.Run(call, Spec("backup", InterruptedJobs::kClose),
-                                   [&](StepContext& context) -> Result<std::string> {
-                                     auto outcome = backup.Run(context);
-                                     if (!outcome.ok()) return outcome.error();
-                                     end.group = outcome->manifest.id;
-                                     for (const std::string& text : outcome->manifest.warnings)
-                                       context.Warn(text);
-                                     return std::string("{}");
-                                   });
-                    if (!report.ok()) return report.error();
-                    return std::nullopt;
-                  });
+    const Ended ended = WithTrouble(source_, trouble, [&](const ProcessTrouble& of_process) {
+      return life_.Backup(source_, of_process, options);
+    });
     fence_ = nullptr;
     if (fence != nullptr && !ended.died) {
       EXPECT_EQ(fence->freezes, fence->thaws) << "writers were not released";
     }
     return ended;
-  }
-
-  static JobSpec Spec(const std::string& kind, InterruptedJobs interrupted) {
-    return {.kind = kind,
-            .cluster = kCluster,
-            .subject = {},
-            .lease_name = std::string("cluster/") + kCluster,
-            .request_json = "{}",
-            .interrupted = interrupted,
-            .wait = {}};
   }
 
   std::set<GroupId> Groups() {
@@ -406,58 +234,14 @@ class Simulation {
 
   Ended Restore(ScriptedEngine& target, const GroupId& group, const RestoreRequest& request,
                 const Trouble& trouble, const std::optional<JobId>& resume = {}) {
-    return InProcess(
-        target, trouble,
-        [&](const CallContext& call, Engine& engine, Repository& repository, JobJournal&,
-            JobRunner& runner, Ended& end) -> std::optional<Error> {
-          RestoreOptions options;
-          options.group = group;
-          options.request = request;
-          options.user_stop = call.stop;
-          options.safety_backup = [](const std::vector<std::string>&) -> Result<GroupId> {
-            return GroupId("safety");
-          };
-          RestoreOp restore({.engine = engine, .repository = repository, .clock = clock_},
-                            std::move(options));
-          const JobBody body = [&](StepContext& context) -> Result<std::string> {
-            auto outcome = restore.Run(context);
-            if (!outcome.ok()) return outcome.error();
-            end.restored = outcome->collections;
-            return std::string("{}");
-          };
-          const auto report = resume
-                                  ? runner.Resume(call, *resume, {}, body)
-                                  : runner.Run(call, Spec("restore", InterruptedJobs::kKeep), body);
-          if (!report.ok()) return report.error();
-          return std::nullopt;
-        });
+    return WithTrouble(target, trouble, [&](const ProcessTrouble& of_process) {
+      return life_.Restore(target, group, request, of_process, resume);
+    });
   }
 
   std::unique_ptr<ScriptedEngine> FreshCluster() {
     return std::make_unique<ScriptedEngine>(
         clock_, ClusterOptions(random_, static_cast<std::uint64_t>(Chance(1, 1'000'000))));
-  }
-
-  /// A group as it was written, read without any trouble.
-  struct Held {
-    GroupManifest manifest;
-    std::map<std::string, CollectionRecord> records;
-  };
-  Held Read(const GroupId& group) {
-    Held held;
-    const auto envelope = repository_->ReadManifest({}, group);
-    EXPECT_TRUE(envelope.ok()) << envelope.error().ToString();
-    const auto manifest = ManifestFromJson(envelope->body);
-    EXPECT_TRUE(manifest.ok()) << manifest.error().ToString();
-    held.manifest = *manifest;
-    for (const CollectionSummary& summary : manifest->collections) {
-      const auto text = repository_->ReadCollection({}, *envelope, summary.record);
-      EXPECT_TRUE(text.ok()) << text.error().ToString();
-      auto record = RecordFromJson(*text);
-      EXPECT_TRUE(record.ok()) << record.error().ToString();
-      held.records[summary.name] = *std::move(record);
-    }
-    return held;
   }
 
   /// The cut of a shard in simulated time. The group's clock zero is kept to the millisecond.
@@ -468,7 +252,7 @@ class Simulation {
   }
 
   /// What is wrong with one restored collection.
-  std::vector<std::string> CheckRestored(ScriptedEngine& target, const Held& held,
+  std::vector<std::string> CheckRestored(ScriptedEngine& target, const HeldGroup& held,
                                          const std::string& source, const std::string& name) {
     const CollectionRecord& record = held.records.at(source);
     const Topology now = target.Now();
@@ -499,7 +283,7 @@ class Simulation {
     return wrong;
   }
 
-  void CheckFence(const GroupId& group, const Held& held) {
+  void CheckFence(const GroupId& group, const HeldGroup& held) {
     if (held.manifest.consistency != Consistency::kFenced) return;
     std::optional<CutInterval> all;
     for (const auto& [name, record] : held.records) {
@@ -517,7 +301,7 @@ class Simulation {
     }
   }
 
-  void CheckOutcome(ScriptedEngine& target, const GroupId& group, const Held& held,
+  void CheckOutcome(ScriptedEngine& target, const GroupId& group, const HeldGroup& held,
                     const Ended& ended) {
     EXPECT_EQ(ended.restored.size(), held.records.size());
     for (const RestoredCollection& item : ended.restored) {
@@ -536,7 +320,7 @@ class Simulation {
       none.writes = 0;
       const Ended ended = Restore(*target, group, request, none);
       ASSERT_TRUE(ended.ok()) << "group " << group.value() << " does not restore: " << ended.Text();
-      const Held held = Read(group);
+      const HeldGroup held = life_.Read(group);
       CheckFence(group, held);
       CheckOutcome(*target, group, held, ended);
     }
@@ -566,7 +350,7 @@ class Simulation {
 
   /// After a restore that failed: what it left is whole, or named in the error.
   void ExpectNothingHalfMade(ScriptedEngine& target, const std::set<std::string>& before,
-                             const Held& held, const Ended& ended) {
+                             const HeldGroup& held, const Ended& ended) {
     for (const std::string& name : Names(target)) {
       if (before.contains(name) || IsNamed(ended, name)) continue;
       const auto wrong = CheckRestored(target, held, name, name);
@@ -579,7 +363,7 @@ class Simulation {
   /// Onto a fresh cluster where things go wrong; then to the end, by resuming or anew.
   void TroubledRestore() {
     const GroupId group = SomeGroup();
-    const Held held = Read(group);
+    const HeldGroup held = life_.Read(group);
     const auto target = FreshCluster();
     RestoreRequest request;
     request.allow_consolidation = true;
@@ -595,7 +379,7 @@ class Simulation {
     if (ended.ok() || Failed()) return;
     Trouble none;
     none.writes = 0;
-    if (const auto job = Interrupted(); job && OneIn(2)) {
+    if (const auto job = life_.Interrupted(ended); job && OneIn(2)) {
       const Ended resumed = Restore(*target, group, request, none, job);
       Heal(*target);
       // Replicas that died with a peer stay Dead until somebody sends them again.
@@ -618,21 +402,11 @@ class Simulation {
     CheckOutcome(*target, group, held, again);
   }
 
-  std::optional<JobId> Interrupted() {
-    catalog_.clock().Advance(std::chrono::minutes(5));
-    JobFilter filter;
-    filter.kind = "restore";
-    const auto jobs = catalog_->ListJobs({}, filter, 1, std::nullopt);
-    EXPECT_TRUE(jobs.ok());
-    if (jobs->empty() || jobs->front().state != JobState::kInterrupted) return std::nullopt;
-    return jobs->front().id;
-  }
-
   /// Onto the cluster it came from, where writers go on.
   void RestoreBesideTheLive() {
     Heal(source_);
     const GroupId group = SomeGroup();
-    const Held held = Read(group);
+    const HeldGroup held = life_.Read(group);
     const std::set<std::string> before = Names(source_);
     std::map<std::string, std::vector<std::string>> aliases;
     for (const Collection& there : source_.Now().collections) aliases[there.name] = there.aliases;
@@ -670,22 +444,18 @@ class Simulation {
   const std::set<std::string>& ended() const { return ended_; }
 
  private:
-  Random random_;
-  FakeClock clock_;
-  testing::TempFolder folder_{testing::TempFolder::Place::kMemory};
-  testing::TempCatalog catalog_;
-  MemoryObjectStore memory_{SystemClock()};
-  CpuPool pool_{SystemClock(), 2, 16};
+  SimulatedLife life_;
+  Random& random_ = life_.random;
+  FakeClock& clock_ = life_.clock;
+  testing::TempFolder& folder_ = life_.folder;
+  std::unique_ptr<Repository>& repository_ = life_.repository;
   ScriptedEngine source_;
   Written written_;
-  std::unique_ptr<Repository> repository_;
   SimulatedFence* fence_ = nullptr;
   std::int64_t moment_writes_ = 0;
   std::uint64_t calls_ = 0;
   std::set<std::string> ended_;
   std::mutex world_mutex_;
-  std::mutex trace_mutex_;
-  std::deque<std::string> trace_;
 };
 
 TEST(SimulationTest, NoSeedBreaksAPromise) {

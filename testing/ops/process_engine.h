@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -16,7 +18,12 @@ namespace holdfast::testing {
 /// Passes every call on for as long as the process lives.
 class ProcessEngine final : public Engine {
  public:
-  ProcessEngine(Process& process, Engine& engine) : process_(process), engine_(engine) {}
+  /// Asked before a change whose answer may be late. True: it keeps `change`, which takes effect
+  /// when it calls it, and the process is told kDeadlineExceeded.
+  using Defer = std::function<bool(std::string_view what, std::function<void()> change)>;
+
+  ProcessEngine(Process& process, Engine& engine, Defer defer = {})
+      : process_(process), engine_(engine), defer_(std::move(defer)) {}
 
   Result<Topology> ReadTopology(const CallContext& call) override {
     return process_.Call("read topology", [&] { return engine_.ReadTopology(call); });
@@ -99,12 +106,15 @@ class ProcessEngine final : public Engine {
   }
   Status CreateCollection(const CallContext& call, const std::string& name, const Collection& as,
                           std::uint32_t replication_factor) override {
-    return process_.Call("create collection", [&] {
-      return engine_.CreateCollection(call, name, as, replication_factor);
-    });
+    return Change(call, "create collection '" + name + "'",
+                  [=](Engine& on, const CallContext& inner) {
+                    return on.CreateCollection(inner, name, as, replication_factor);
+                  });
   }
   Status DropCollection(const CallContext& call, const std::string& name) override {
-    return process_.Call("drop collection", [&] { return engine_.DropCollection(call, name); });
+    return Change(
+        call, "drop collection '" + name + "'",
+        [=](Engine& on, const CallContext& inner) { return on.DropCollection(inner, name); });
   }
   Status CreateShardKey(const CallContext& call, const std::string& collection,
                         const ShardKeySpec& spec) override {
@@ -123,11 +133,13 @@ class ProcessEngine final : public Engine {
   }
   Status SendShard(const CallContext& call, const ReplicaRef& to, ByteSource& tar,
                    std::uint64_t bytes, std::string_view sha256) override {
-    return process_.Call("send shard",
+    return process_.Call("send " + Describe(to),
                          [&] { return engine_.SendShard(call, to, tar, bytes, sha256); });
   }
   Status DropReplica(const CallContext& call, const ReplicaRef& replica) override {
-    return process_.Call("drop replica", [&] { return engine_.DropReplica(call, replica); });
+    return Change(call, "drop " + Describe(replica), [=](Engine& on, const CallContext& inner) {
+      return on.DropReplica(inner, replica);
+    });
   }
   Status DeletePoints(const CallContext& call, const std::string& collection,
                       const std::optional<ShardKey>& key,
@@ -136,7 +148,9 @@ class ProcessEngine final : public Engine {
                          [&] { return engine_.DeletePoints(call, collection, key, ids); });
   }
   Status SwitchAliases(const CallContext& call, const std::vector<AliasMove>& moves) override {
-    return process_.Call("switch aliases", [&] { return engine_.SwitchAliases(call, moves); });
+    return Change(call, std::string("switch aliases"), [=](Engine& on, const CallContext& inner) {
+      return on.SwitchAliases(inner, moves);
+    });
   }
   Status FinishCollection(const CallContext& call, const std::string& name,
                           const Collection& as) override {
@@ -168,11 +182,15 @@ class ProcessEngine final : public Engine {
   }
   Status StartTransfer(const CallContext& call, const TransferRef& transfer,
                        TransferKind kind) override {
-    return process_.Call("start transfer",
-                         [&] { return engine_.StartTransfer(call, transfer, kind); });
+    return Change(call, "start the transfer of " + Describe(transfer),
+                  [=](Engine& on, const CallContext& inner) {
+                    return on.StartTransfer(inner, transfer, kind);
+                  });
   }
   Status AbortTransfer(const CallContext& call, const TransferRef& transfer) override {
-    return process_.Call("abort transfer", [&] { return engine_.AbortTransfer(call, transfer); });
+    return Change(
+        call, "abort the transfer of " + Describe(transfer),
+        [=](Engine& on, const CallContext& inner) { return on.AbortTransfer(inner, transfer); });
   }
   TransferProgress ProgressOf(const ShardTransfer& transfer) const override {
     return engine_.ProgressOf(transfer);
@@ -193,10 +211,11 @@ class ProcessEngine final : public Engine {
   }
   Status MigratePoints(const CallContext& call, const ReplicaRef& from,
                        const ReplicaRef& to) override {
-    return process_.Call("migrate points", [&] { return engine_.MigratePoints(call, from, to); });
+    return process_.Call("migrate " + Describe(from) + " into " + Describe(to),
+                         [&] { return engine_.MigratePoints(call, from, to); });
   }
   Status FinishMigration(const CallContext& call, const ReplicaRef& replica) override {
-    return process_.Call("finish migration",
+    return process_.Call("finish the migration into " + Describe(replica),
                          [&] { return engine_.FinishMigration(call, replica); });
   }
   Status TakeStep(const CallContext& call, const std::string& collection,
@@ -204,12 +223,24 @@ class ProcessEngine final : public Engine {
     return process_.Call("take a step", [&] { return engine_.TakeStep(call, collection, step); });
   }
   Status CleanReplica(const CallContext& call, const ReplicaRef& replica) override {
-    return process_.Call("clean replica", [&] { return engine_.CleanReplica(call, replica); });
+    return process_.Call("clean " + Describe(replica),
+                         [&] { return engine_.CleanReplica(call, replica); });
   }
 
  private:
+  /// `work` outlives the call.
+  template <class F>
+  Status Change(const CallContext& call, const std::string& what, F work) {
+    return process_.Call(what, [&]() -> Status {
+      const auto later = [work, &on = engine_] { static_cast<void>(work(on, {}).ok()); };
+      if (!defer_ || !defer_(what, later)) return work(engine_, call);
+      return Error(ErrorCode::kDeadlineExceeded, what + ": no answer in time (late)");
+    });
+  }
+
   Process& process_;
   Engine& engine_;
+  const Defer defer_;
 };
 
 }  // namespace holdfast::testing

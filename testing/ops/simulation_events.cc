@@ -95,6 +95,15 @@ bool HasAnother(const Topology& now, const Shard& shard, const Replica& replica)
 
 /// A transfer of the shard, however small.
 constexpr Duration kRecoveryTime = std::chrono::seconds(5);
+/// Calls before the one that fails.
+constexpr std::int64_t kSkipMax = 150;
+
+ErrorCode SomeCode(Random& random) {
+  constexpr std::array kCodes = {ErrorCode::kUnavailable,       ErrorCode::kUnavailable,
+                                 ErrorCode::kDeadlineExceeded,  ErrorCode::kAborted,
+                                 ErrorCode::kResourceExhausted, ErrorCode::kPermissionDenied};
+  return kCodes.at(static_cast<std::size_t>(random.Between(0, 5)));
+}
 
 }  // namespace
 
@@ -190,35 +199,34 @@ void Heal(ScriptedEngine& engine) {
   for (const Collection& collection : now.collections) engine.FinishTransfers(collection.name);
 }
 
+std::string AddCallFault(Random& random, ScriptedEngine& engine, EngineCall last) {
+  CallFault fault;
+  if (random.Between(0, 1) == 0) {
+    fault.call = static_cast<EngineCall>(random.Between(0, static_cast<int>(last)));
+    fault.skip = static_cast<int>(random.Between(0, 4));
+  } else {
+    fault.skip = static_cast<int>(random.Between(0, kSkipMax));
+  }
+  fault.times = static_cast<int>(random.Between(1, 3));
+  fault.after_effect = random.Between(0, 1) == 1;
+  const ErrorCode code = SomeCode(random);
+  fault.error = Error(code, "scripted");
+  engine.Add(fault);
+  return std::string("call ") + (fault.call ? std::to_string(static_cast<int>(*fault.call)) : "") +
+         " after " + std::to_string(fault.skip) + ", " + std::to_string(fault.times) +
+         " times: " + std::string(ErrorCodeName(code)) +
+         (fault.after_effect ? ", after its effect" : "");
+}
+
 /// One fault of the cluster or of the store, somewhere in the run. Says which. Flipped bits only
 /// where something is there to find them: a shard's stream has no checksum of its own.
 std::string AddFault(Random& random, ScriptedEngine& engine, FaultyObjectStore& store) {
-  const auto skip = static_cast<int>(random.Between(0, 150));
-  constexpr std::array kCodes = {ErrorCode::kUnavailable,       ErrorCode::kUnavailable,
-                                 ErrorCode::kDeadlineExceeded,  ErrorCode::kAborted,
-                                 ErrorCode::kResourceExhausted, ErrorCode::kPermissionDenied};
-  const ErrorCode code = kCodes.at(static_cast<std::size_t>(random.Between(0, 5)));
+  const auto skip = static_cast<int>(random.Between(0, kSkipMax));
+  const ErrorCode code = SomeCode(random);
   switch (random.Between(0, 5)) {
     case 0:
-    case 1: {
-      CallFault fault;
-      if (random.Between(0, 1) == 0) {
-        fault.call = static_cast<EngineCall>(
-            random.Between(0, static_cast<int>(EngineCall::kFinishCollection)));
-        fault.skip = static_cast<int>(random.Between(0, 4));
-      } else {
-        fault.skip = skip;
-      }
-      fault.times = static_cast<int>(random.Between(1, 3));
-      fault.after_effect = random.Between(0, 1) == 1;
-      fault.error = Error(code, "scripted");
-      engine.Add(fault);
-      return std::string("call ") +
-             (fault.call ? std::to_string(static_cast<int>(*fault.call)) : "") + " after " +
-             std::to_string(fault.skip) + ", " + std::to_string(fault.times) +
-             " times: " + std::string(ErrorCodeName(code)) +
-             (fault.after_effect ? ", after its effect" : "");
-    }
+    case 1:
+      return AddCallFault(random, engine, EngineCall::kFinishCollection);
     case 2:
     case 3: {
       StreamFault fault;

@@ -33,6 +33,10 @@ std::string MakeEvent(Random& random, ScriptedEngine& engine);
 /// The cluster comes to rest: all peers answer, all replicas that were Active once are again.
 void Heal(ScriptedEngine& engine);
 
+/// Some call of the cluster, or one of those up to `last`, fails: before its effect or after it.
+/// Says which.
+std::string AddCallFault(Random& random, ScriptedEngine& engine, EngineCall last);
+
 /// One fault of the cluster or of the store, somewhere in the run. Says which. Flipped bits only
 /// where something is there to find them: a shard's stream has no checksum of its own.
 std::string AddFault(Random& random, ScriptedEngine& engine, FaultyObjectStore& store);
