@@ -102,11 +102,7 @@ Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
   const std::string key = "native/round/" + std::to_string(number);
   const auto run = [&](const CallContext& call) -> Result<std::string> {
     const auto first = FirstTry(context, key);
-    if (!first.ok()) {
-      // What an earlier run has begun is there, for all that is known.
-      context.LeaveInterrupted();
-      return first.error();
-    }
+    if (!first.ok()) return Unsettled(context, first.error());
     for (int tries = *first;; ++tries) {
       Try now{.round = round,
               .prefix = key + "/try/" + std::to_string(tries) + "/",
@@ -153,7 +149,9 @@ Result<int> NativeReshard::FirstTry(StepContext& context, const std::string& rou
 }
 
 Status NativeReshard::RunTry(StepContext& context, Try& now) {
-  HF_TRY(now.uuid, UuidOf(context, now.prefix));
+  const auto uuid = UuidOf(context, now.prefix);
+  if (!uuid.ok()) return context.attempt() == 1 ? uuid.error() : Unsettled(context, uuid.error());
+  now.uuid = *uuid;
   const Status done = CarryOut(context, now);
   return done.ok() || past_return_ ? done : TakeBack(context, now, done.error());
 }
@@ -444,9 +442,15 @@ Status NativeReshard::Replicate(const CallContext& call, const Try& now, PeerId 
                              .shard = now.shard,
                              .from = now.round.peers.front(),
                              .to = to};
+  MonotonicTime look = parts_.clock.Monotonic() + kPeersPoll;
   for (bool begun = false;;) {
     HF_TRY(const Collection there, Read(call));
     if (there.FindShard(now.shard) == nullptr) return GaveUp(plan_.collection);
+    if (parts_.clock.Monotonic() >= look) {
+      // A transfer from a peer that has died stays listed for ever.
+      HF_RETURN_IF_ERROR(CheckPeers(call));
+      look = parts_.clock.Monotonic() + kPeersPoll;
+    }
     if (there.StateOf(now.shard, to) == ReplicaState::kActive) return {};
     const bool runs = std::ranges::any_of(
         there.transfers, [&](const ShardTransfer& one) { return IsTransfer(one, transfer); });
@@ -476,15 +480,20 @@ Error NativeReshard::TakeBack(StepContext& context, const Try& now, Error error)
     return now.round.direction == ReshardDirection::kDown ? CleanAll(call, now) : Status();
   });
   if (aborted.ok()) return error;
-  // Only this job knows that it is its own: it does not end with Ctrl-C.
+  return Unsettled(context, std::move(error).While("resharding '" + plan_.collection +
+                                                   "' could not be taken back (" +
+                                                   aborted.error().message() + ")"));
+}
+
+/// A resharding of ours may be left. Only this job knows that it is its own, so that it does not
+/// end, also not with Ctrl-C.
+Error NativeReshard::Unsettled(StepContext& context, Error error) {
   context.LeaveInterrupted();
   if (error.code() == ErrorCode::kCancelled) {
     error = std::move(error).As(ErrorCode::kFailedPrecondition);
   }
-  return std::move(error)
-      .While("resharding '" + plan_.collection + "' could not be taken back (" +
-             aborted.error().message() + ")")
-      .WithHint("run `holdfast reshard --resume JOB`: it brings it to its end");
+  return std::move(error).WithHint(
+      "run `holdfast reshard --resume JOB`: it brings what may be left to its end");
 }
 
 }  // namespace holdfast

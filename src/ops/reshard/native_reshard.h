@@ -114,6 +114,7 @@ class NativeReshard {
                       const std::string& text);
   Status CountAll(const CallContext& call, const Collection& now);
   Error TakeBack(StepContext& context, const Try& now, Error error);
+  static Error Unsettled(StepContext& context, Error error);
   /// Ours runs; kAborted when the server has given it up, kFailedPrecondition for another one.
   Status CheckOwn(const CallContext& call, const Try& now);
   Result<Collection> Read(const CallContext& call);

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <set>
 
@@ -475,6 +476,46 @@ INSTANTIATE_TEST_SUITE_P(Ways, NativeReshardSweep,
                            return "From" + std::to_string(sweep.param.from) + "To" +
                                   std::to_string(sweep.param.to);
                          });
+
+/// The transfer to the new shard's other replicas stays listed while its source is dead.
+TEST(NativeReshardTest, APeerThatDiesWhileANewShardIsReplicatedEndsTheRound) {
+  World world;
+  std::function<void()> watch = [&] {
+    const Topology now = world.engine.Now();
+    const auto& transfers = now.FindCollection("docs")->transfers;
+    if (transfers.empty()) {
+      world.engine.BeforeCall(world.engine.calls() + 1, watch);
+    } else {
+      world.engine.KillPeer(transfers.front().from);
+    }
+  };
+  world.engine.BeforeCall(1, watch);
+  Journal journal;
+  const auto failed = world.Run(3, journal);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_THAT(failed.error().message(), HasSubstr("does not answer any more"));
+}
+
+TEST(NativeReshardTest, AResumedRunThatIsStoppedAtOnceStaysToBeResumed) {
+  World world;
+  Journal journal;
+  world.engine.DieAt(14, true);
+  static_cast<void>(world.Run(3, journal).ok());
+  world.engine.ClearFaults();
+  ASSERT_NE(world.engine.Now().FindCollection("docs")->resharding, "");
+  std::stop_source stop;
+  stop.request_stop();
+  const auto stopped = world.Run(3, journal, &stop);
+  ASSERT_FALSE(stopped.ok());
+  if (world.engine.Now().FindCollection("docs")->resharding.empty()) {
+    world.ExpectWhole({2});
+  } else {
+    EXPECT_TRUE(journal.left_interrupted);
+    EXPECT_NE(stopped.error().code(), ErrorCode::kCancelled) << stopped.error().ToString();
+  }
+  ASSERT_TRUE(world.Run(3, journal).ok());
+  world.ExpectWhole({3});
+}
 
 TEST(NativeReshardTest, APeerThatDiesIsToldAndNothingIsLeftHalf) {
   const std::uint64_t calls = CallsOf(2, 3);
