@@ -401,7 +401,7 @@ void LayoutWorld::Watch() {
   }
 }
 
-std::vector<std::string> LayoutWorld::CheckNeverBelow() {
+std::vector<std::string> LayoutWorld::CheckNeverBelow(std::size_t unusable_peers) {
   const std::scoped_lock lock(mutex_);
   std::vector<std::string> wrong;
   const Topology now = engine_.Now();
@@ -409,7 +409,9 @@ std::vector<std::string> LayoutWorld::CheckNeverBelow() {
     const Collection* const collection = now.FindCollection(name.first);
     const Shard* const shard = collection == nullptr ? nullptr : collection->FindShard(name.second);
     if (shard == nullptr) continue;
-    const auto wanted = std::min(watched.began, static_cast<std::uint32_t>(shard->replicas.size()));
+    const std::size_t usable = now.peers.size() - std::min(now.peers.size(), unusable_peers);
+    const auto wanted = static_cast<std::uint32_t>(
+        std::min({std::size_t{watched.began}, shard->replicas.size(), usable}));
     const std::uint32_t least = engine_.least_active(name.first, name.second);
     if (least + watched.hurt >= wanted) continue;
     wrong.push_back("shard " + std::to_string(name.second.value()) + " of '" + name.first +

@@ -110,9 +110,9 @@ class LayoutWorld {
 
   /// From now on the least number of Active replicas of every shard is watched.
   void Watch();
-  /// Shards that had fewer Active replicas on living peers than they began with or have now, for
-  /// another reason than what befell them.
-  std::vector<std::string> CheckNeverBelow();
+  /// Shards that had fewer Active replicas on living peers than they began with, have now, or can
+  /// have without so many peers, for another reason than what befell them.
+  std::vector<std::string> CheckNeverBelow(std::size_t unusable_peers);
 
   // --- what must be true at rest -----------------------------------------------------------------
 
