@@ -101,8 +101,9 @@ Result<bool> ReshardCopy::FencedEnd(StepContext& context, Duration last_pass) {
       const Status same = Recheck(call, last.found);
       if (!same.ok() && same.error().code() == ErrorCode::kDataLoss) {
         HF_TRY(const WriteMark now, Drained(call));
-        if (!ProvesWrites(last.before, now)) return same.error();
-        context.Warn("something wrote to '" + plan_.source + "' while the hooks kept writers away");
+        if (ProvesQuiet(last.before, now)) return same.error();
+        context.Warn("something may have written to '" + plan_.source +
+                     "' while the hooks kept writers away: " + same.error().message());
         return false;
       }
       HF_RETURN_IF_ERROR(same);
