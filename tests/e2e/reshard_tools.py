@@ -72,16 +72,26 @@ class Writer:
                 return
             self.writes += 1
 
+    def _send(self, method, path, body):
+        """As a writer should: what the server refuses while a shard goes is sent again."""
+        for again in range(5):
+            try:
+                return self._client.call(method, path, body)
+            except RestError as error:
+                if again == 4 or "No target shard" not in str(error):
+                    raise
+        raise AssertionError("not reached")
+
     def _write(self, number):
         new, old, gone = 10_000 + number, number % small.POINTS, (number * 7) % small.POINTS
         vector = [float(number % 5 + i % 3) for i in range(32)]
         points = [{"id": i, "vector": vector, "payload": {"w": number}} for i in {new, old}]
         path = "/collections/live/points"
-        self._client.call("PUT", f"{path}?wait=true", {"points": points})
+        self._send("PUT", f"{path}?wait=true", {"points": points})
         for point in points:
             self.want[point["id"]] = (point["payload"], vector)
         if number % 3 == 0:
-            self._client.call("POST", f"{path}/delete?wait=true", {"points": [gone]})
+            self._send("POST", f"{path}/delete?wait=true", {"points": [gone]})
             self.want.pop(gone, None)
 
 
