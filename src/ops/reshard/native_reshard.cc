@@ -489,7 +489,8 @@ Error NativeReshard::TakeBack(StepContext& context, const Try& now, Error error)
 /// end, also not with Ctrl-C.
 Error NativeReshard::Unsettled(StepContext& context, Error error) {
   context.LeaveInterrupted();
-  if (error.code() == ErrorCode::kCancelled) {
+  // Nor is the round begun anew beside what is left.
+  if (error.code() == ErrorCode::kCancelled || IsServerGivingUp(error)) {
     error = std::move(error).As(ErrorCode::kFailedPrecondition);
   }
   return std::move(error).WithHint(
