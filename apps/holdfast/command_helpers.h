@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "apps/holdfast/commands.h"
+#include "base/join.h"
 
 namespace holdfast {
 
@@ -67,12 +68,6 @@ inline std::string Milliseconds(std::int64_t microseconds) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.1f ms", static_cast<double>(microseconds) / 1000);
   return text.data();
-}
-
-inline std::string Join(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
-  return text;
 }
 
 inline void PrintWarnings(Output& output, const std::vector<std::string>& warnings) {

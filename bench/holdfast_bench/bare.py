@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast_sandbox.demo_client import quote
 
 from holdfast_bench import dataset
 from holdfast_bench.floors import FloorError
-from holdfast_bench.servers import Cluster
+from holdfast_bench.servers import Cluster, holders_in
 
 _BATCH = 500
 _POLL_SECONDS = 0.02
@@ -73,14 +72,13 @@ def transfer(
     while waiting or running:
         view = cluster.view(collection)
         listed = {(t["shard_id"], t["from"], t["to"]) for t in view["shard_transfers"]}
-        held = _holders(view)
+        held = holders_in(view)
         now = time.monotonic()
         for move in list(running):
+            there = held.get(move.shard, {})
             if (move.shard, move.source, move.target) in listed:
                 running[move] = now
-            elif held.get((move.shard, move.target)) == "Active" and (
-                (move.shard, move.source) not in held
-            ):
+            elif there.get(move.target) == "Active" and move.source not in there:
                 del running[move]
             elif now > running[move] + _LOST_SECONDS:
                 raise FloorError(f"the server's transfer of shard {move.shard} came to nothing")
@@ -102,12 +100,6 @@ def transfer(
         if not started:
             time.sleep(_POLL_SECONDS)
     return time.monotonic() - began
-
-
-def _holders(view: dict[str, Any]) -> dict[tuple[int, int], str]:
-    """(shard, peer) -> state."""
-    local = {(s["shard_id"], view["peer_id"]): s["state"] for s in view["local_shards"]}
-    return local | {(s["shard_id"], s["peer_id"]): s["state"] for s in view["remote_shards"]}
 
 
 def download(cluster: Cluster, collection: str, folder: Path) -> dict[int, Path]:

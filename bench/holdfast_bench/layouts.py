@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from holdfast_bench import bare, dataset, servers
 from holdfast_bench.bare import Move
 from holdfast_bench.program import Program, Run, RunError
 from holdfast_bench.report import Row, rated
-from holdfast_bench.scratch import scratch_folder
 from holdfast_bench.settings import Settings
 from holdfast_bench.servers import Cluster
 
@@ -29,18 +27,8 @@ TRANSFER = "the server's own transfer"
 
 
 def run(settings: Settings) -> list[Row]:
-    """All rows; a repetition goes through everything once, so that all see the same machine."""
-    corpus = dataset.corpus(settings.say)
-    with scratch_folder(settings.work) as scratch, servers.started(scratch / "cluster") as cluster:
-        bench = _Layouts(settings, cluster, scratch)
-        settings.say(f"{cluster.name}: {settings.points:,} points in {SHARDS} shards")
-        bench.fill(corpus)
-        with settings.alone():
-            for repetition in range(settings.repetitions):
-                load = os.getloadavg()[0]
-                settings.say(f"repetition {repetition + 1}, load {load:.1f}")
-                bench.repeat()
-        return bench.rows()
+    """All rows."""
+    return servers.measure(settings, _Layouts)
 
 
 class _Layouts:
@@ -65,8 +53,10 @@ class _Layouts:
         self._took: dict[str, list[float]] = {}
         self._runs: dict[str, list[Run]] = {}
 
-    def fill(self, corpus: dataset.Corpus) -> None:
+    def prepare(self, corpus: dataset.Corpus) -> None:
         """The collection, with its points and an alias."""
+        points = self._settings.points
+        self._settings.say(f"{self._cluster.name}: {points:,} points in {SHARDS} shards")
         bare.create(self._cluster, COLLECTION, SHARDS, 1)
         bare.fill(self._cluster, COLLECTION, range(self._settings.points), corpus)
         self._alias(COLLECTION)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 from holdfast_bench import bare, dataset, servers
 from holdfast_bench.program import Program, Run, RunError
 from holdfast_bench.report import Row, floor_row, timed
-from holdfast_bench.scratch import scratch_folder
 from holdfast_bench.servers import Cluster
 from holdfast_bench.settings import Settings
 
@@ -57,19 +55,10 @@ def members(collections: int, points: int) -> list[Member]:
 
 
 def run(settings: Settings) -> list[Row]:
-    """All rows; a repetition goes through everything once, so that all see the same machine."""
+    """All rows."""
     if settings.collections < len(_KINDS):
         raise RunError(f"--collections must be at least {len(_KINDS)}")
-    corpus = dataset.corpus(settings.say)
-    with scratch_folder(settings.work) as scratch, servers.started(scratch / "cluster") as cluster:
-        bench = _Restores(settings, cluster, scratch)
-        bench.prepare(corpus)
-        with settings.alone():
-            for repetition in range(settings.repetitions):
-                load = os.getloadavg()[0]
-                settings.say(f"repetition {repetition + 1}, load {load:.1f}")
-                bench.repeat()
-        return bench.rows()
+    return servers.measure(settings, _Restores)
 
 
 class _Restores:

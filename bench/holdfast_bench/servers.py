@@ -8,15 +8,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast_sandbox.demo_client import Client, quote, wait_for
 from holdfast_sandbox.realcluster import RealCluster
 
+from holdfast_bench import dataset
 from holdfast_bench.program import RunError
+from holdfast_bench.report import Row
+from holdfast_bench.scratch import scratch_folder
+from holdfast_bench.settings import Settings
 
 VARIABLE = "HOLDFAST_TEST_QDRANT"
 NODES = 3
@@ -42,13 +46,7 @@ class Cluster:
 
     def holders(self, collection: str) -> dict[int, dict[int, str]]:
         """Shard -> peer -> state of its replica."""
-        view = self.view(collection)
-        found: dict[int, dict[int, str]] = {}
-        for shard in view["local_shards"]:
-            found.setdefault(shard["shard_id"], {})[view["peer_id"]] = shard["state"]
-        for shard in view["remote_shards"]:
-            found.setdefault(shard["shard_id"], {})[shard["peer_id"]] = shard["state"]
-        return dict(sorted(found.items()))
+        return holders_in(self.view(collection))
 
     def count(self, collection: str, shard: int) -> int:
         """Points of a shard, counted by one of its replicas."""
@@ -80,6 +78,43 @@ class Cluster:
             return True
 
         wait_for(f"{collection} to be at rest", quiet, _SETTLE_SECONDS, 0.1)
+
+
+def holders_in(view: dict[str, Any]) -> dict[int, dict[int, str]]:
+    """Shard -> peer -> state of its replica, ascending by shard."""
+    found: dict[int, dict[int, str]] = {}
+    for shard in view["local_shards"]:
+        found.setdefault(shard["shard_id"], {})[view["peer_id"]] = shard["state"]
+    for shard in view["remote_shards"]:
+        found.setdefault(shard["shard_id"], {})[shard["peer_id"]] = shard["state"]
+    return dict(sorted(found.items()))
+
+
+class Measured(Protocol):
+    """A benchmark on a cluster."""
+
+    def prepare(self, corpus: dataset.Corpus) -> None:
+        """Fills the cluster; not measured."""
+
+    def repeat(self) -> None:
+        """Everything once, so that all see the same machine."""
+
+    def rows(self) -> list[Row]:
+        """What was found."""
+
+
+def measure(settings: Settings, make: Callable[[Settings, Cluster, Path], Measured]) -> list[Row]:
+    """All rows of a benchmark, on a cluster of its own."""
+    corpus = dataset.corpus(settings.say)
+    with scratch_folder(settings.work) as scratch, started(scratch / "cluster") as cluster:
+        bench = make(settings, cluster, scratch)
+        bench.prepare(corpus)
+        with settings.alone():
+            for repetition in range(settings.repetitions):
+                load = os.getloadavg()[0]
+                settings.say(f"repetition {repetition + 1}, load {load:.1f}")
+                bench.repeat()
+        return bench.rows()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,16 @@ namespace holdfast {
 namespace {
 
 constexpr Duration kPoll = std::chrono::milliseconds(250);
+/// A change whose call ran out of time or was broken off may still take effect for so long: the
+/// servers agree on it without the client.
+constexpr Duration kLateChangePatience = std::chrono::seconds(10);
+
+/// True for an error after which the change may take effect later. Not for kUnavailable: what was
+/// refused was not begun, and what lost its reply has happened.
+bool MayHappenLater(ErrorCode code) {
+  return code == ErrorCode::kDeadlineExceeded || code == ErrorCode::kAborted ||
+         code == ErrorCode::kCancelled;
+}
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/join.h"
 #include "base/size.h"
 #include "exec/rate_limiter.h"
 #include "ops/points/point_lookup.h"
@@ -83,11 +84,8 @@ Status RestoreOp::CompareImages(StepContext& context, const CollectionPlan& plan
   std::string text = "'" + plan.target + "' is not what the group holds: of " +
                      FormatCount(found->points) + " points " + FormatCount(found->missing) +
                      " are missing and " + FormatCount(found->changed) +
-                     " others than in the images";
-  for (std::size_t i = 0; i < found->some.size(); ++i) {
-    text += (i == 0 ? " (among them " : ", ") + found->some[i];
-  }
-  return Error(ErrorCode::kDataLoss, text + ")");
+                     " others than in the images (among them " + Join(found->some) + ")";
+  return Error(ErrorCode::kDataLoss, std::move(text));
 }
 
 }  // namespace holdfast

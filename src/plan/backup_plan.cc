@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/join.h"
 #include "base/size.h"
 #include "model/json.h"
 #include "model/topology_json.h"
@@ -186,15 +187,6 @@ Status CheckVersions(const Topology& topology, const BackupRequest& request) {
     }
   }
   return {};
-}
-
-std::string Join(const std::vector<std::string>& parts, std::string_view between) {
-  std::string text;
-  for (const std::string& part : parts) {
-    if (!text.empty()) text += between;
-    text += part;
-  }
-  return text;
 }
 
 /// Ids of a key that are not one after the other cannot be made again (reference 2.8).

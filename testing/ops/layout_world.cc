@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "model/json.h"
+#include "testing/ops/replicas_where.h"
 
 namespace holdfast::testing {
 namespace {
@@ -29,20 +30,6 @@ std::vector<PeerId> Living(const Topology& now) {
     if (peer.answers) peers.push_back(peer.id);
   }
   return peers;
-}
-
-template <class F>
-std::vector<ReplicaRef> ReplicasWhere(const Topology& now, F wanted) {
-  std::vector<ReplicaRef> found;
-  for (const Collection& collection : now.collections) {
-    for (const Shard& shard : collection.shards) {
-      for (const Replica& replica : shard.replicas) {
-        if (!wanted(shard, replica)) continue;
-        found.push_back({.peer = replica.peer, .collection = collection.name, .shard = shard.id});
-      }
-    }
-  }
-  return found;
 }
 
 /// Another replica of the shard is Active on a peer that lives.

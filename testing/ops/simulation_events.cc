@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/size.h"
+#include "testing/ops/replicas_where.h"
 
 namespace holdfast::testing {
 
@@ -54,21 +55,6 @@ std::vector<MadeCollection> AddCollections(Random& random, ScriptedEngine& engin
 }
 
 namespace {
-
-/// All replicas that `wanted` says yes to.
-template <class F>
-std::vector<ReplicaRef> ReplicasWhere(const Topology& now, F wanted) {
-  std::vector<ReplicaRef> found;
-  for (const Collection& collection : now.collections) {
-    for (const Shard& shard : collection.shards) {
-      for (const Replica& replica : shard.replicas) {
-        if (!wanted(shard, replica)) continue;
-        found.push_back({.peer = replica.peer, .collection = collection.name, .shard = shard.id});
-      }
-    }
-  }
-  return found;
-}
 
 template <class T>
 const T* OneOf(Random& random, const std::vector<T>& all) {

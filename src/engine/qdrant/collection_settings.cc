@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/join.h"
 #include "base/nearest.h"
 #include "engine/qdrant/collection_config.h"
 #include "model/json.h"
@@ -173,9 +174,8 @@ class Merger {
 
   Status status() const {
     if (problems_.empty()) return {};
-    std::string text = "the settings cannot be taken: ";
-    for (std::size_t i = 0; i < problems_.size(); ++i) text += (i == 0 ? "" : " | ") + problems_[i];
-    return Error(ErrorCode::kInvalidArgument, std::move(text), hint_);
+    return Error(ErrorCode::kInvalidArgument,
+                 "the settings cannot be taken: " + Join(problems_, " | "), hint_);
   }
 
  private:

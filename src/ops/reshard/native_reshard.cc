@@ -66,10 +66,9 @@ Result<Collection> NativeReshard::Read(const CallContext& call) {
   HF_TRY(Collection now,
          Again(call, [&] { return parts_.engine.ReadCollection(call, plan_.collection); }));
   if (now.uuid == plan_.uuid) return now;
-  return Error(ErrorCode::kFailedPrecondition,
-               "'" + plan_.collection +
-                   "' is another collection by now: it was dropped and made "
-                   "again");
+  return Error(
+      ErrorCode::kFailedPrecondition,
+      "'" + plan_.collection + "' is another collection by now: it was dropped and made again");
 }
 
 Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
@@ -297,12 +296,17 @@ Status NativeReshard::Migrate(const CallContext& call, const Try& now, const Rep
   do {
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
     HF_TRY(there, Read(call));
-    if (parts_.clock.Monotonic() < look) continue;
-    // A transfer from a peer that has died stays listed for ever.
-    HF_RETURN_IF_ERROR(CheckPeers(call));
-    look = parts_.clock.Monotonic() + kPeersPoll;
+    HF_RETURN_IF_ERROR(CheckPeersAt(call, look));
   } while (runs(there));
   return CheckOwn(call, now);
+}
+
+/// From `look` on, while a transfer is waited for: one of a dead peer stays listed for ever.
+Status NativeReshard::CheckPeersAt(const CallContext& call, MonotonicTime& look) {
+  if (parts_.clock.Monotonic() < look) return {};
+  HF_RETURN_IF_ERROR(CheckPeers(call));
+  look = parts_.clock.Monotonic() + kPeersPoll;
+  return {};
 }
 
 /// Without every peer of the collection a round could be begun and not be ended.
@@ -446,11 +450,7 @@ Status NativeReshard::Replicate(const CallContext& call, const Try& now, PeerId 
   for (bool begun = false;;) {
     HF_TRY(const Collection there, Read(call));
     if (there.FindShard(now.shard) == nullptr) return GaveUp(plan_.collection);
-    if (parts_.clock.Monotonic() >= look) {
-      // A transfer from a peer that has died stays listed for ever.
-      HF_RETURN_IF_ERROR(CheckPeers(call));
-      look = parts_.clock.Monotonic() + kPeersPoll;
-    }
+    HF_RETURN_IF_ERROR(CheckPeersAt(call, look));
     if (there.StateOf(now.shard, to) == ReplicaState::kActive) return {};
     const bool runs = std::ranges::any_of(
         there.transfers, [&](const ShardTransfer& one) { return IsTransfer(one, transfer); });

@@ -102,6 +102,7 @@ class NativeReshard {
   Status Migrate(const CallContext& call, const Try& now, const ReplicaRef& from,
                  const ReplicaRef& to);
   Status Replicate(const CallContext& call, const Try& now, PeerId to);
+  Status CheckPeersAt(const CallContext& call, MonotonicTime& look);
   Status CheckPeers(const CallContext& call);
   Status Complete(StepContext& context, const Try& now);
   Status SwitchOver(const CallContext& call, const Try& now);

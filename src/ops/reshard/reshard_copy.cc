@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/join.h"
 #include "base/size.h"
 #include "model/json.h"
 #include "ops/insist.h"
@@ -24,12 +25,6 @@ constexpr Duration kDrainPatience = std::chrono::seconds(30);
 constexpr Duration kActivePatience = std::chrono::seconds(60);
 /// How long a setting may take to be seen on the peer that is asked.
 constexpr Duration kSettingsPatience = std::chrono::seconds(10);
-
-std::string Joined(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
-  return text;
-}
 
 }  // namespace
 
@@ -99,7 +94,7 @@ void ReshardCopy::Finish(StepContext& context) {
                           lacks.error().message());
   } else if (!lacks->empty()) {
     Unproven(context,
-             "the servers did not take all settings: of '" + plan_.target + "' " + Joined(*lacks));
+             "the servers did not take all settings: of '" + plan_.target + "' " + Join(*lacks));
   }
 }
 
@@ -227,10 +222,9 @@ Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallCon
   }
   HF_TRY(const auto lacks, AwaitSettings(call, /*at_end=*/false));
   if (!lacks.empty()) {
-    return Error(
-        ErrorCode::kFailedPrecondition,
-        "the servers did not take all settings: of '" + plan_.target + "' " + Joined(lacks),
-        "leave them out, or run servers that know them");
+    return Error(ErrorCode::kFailedPrecondition,
+                 "the servers did not take all settings: of '" + plan_.target + "' " + Join(lacks),
+                 "leave them out, or run servers that know them");
   }
   return json::Dump({{"uuid", there.uuid}});
 }
@@ -328,7 +322,7 @@ Status ReshardCopy::CatchUp(StepContext& context) {
   std::string text = "'" + plan_.source + "' is being written to: the last of " +
                      std::to_string(outcome_.passes) + " passes still had to bring over " +
                      DescribeDifferences(last.found);
-  if (!last.found.some.empty()) text += " (among them " + Joined(last.found.some) + ")";
+  if (!last.found.some.empty()) text += " (among them " + Join(last.found.some) + ")";
   return Error(ErrorCode::kFailedPrecondition, std::move(text),
                "stop the writers, or configure freeze and thaw hooks for the cluster");
 }

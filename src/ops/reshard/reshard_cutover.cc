@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "base/join.h"
 #include "base/size.h"
 #include "model/json.h"
 #include "ops/insist.h"
@@ -333,10 +334,7 @@ Result<ReshardCopy::After> ReshardCopy::UndoSwitch(StepContext& context, const W
     const auto found = ComparePoints(context.call(), parts, options_.copy);
     if (found.ok()) {
       text += "; " + FormatCount(found->differences()) + " points differ";
-      for (std::size_t i = 0; i < found->some.size(); ++i) {
-        text += (i == 0 ? " (among them " : ", ") + found->some[i];
-      }
-      if (!found->some.empty()) text += ")";
+      if (!found->some.empty()) text += " (among them " + Join(found->some) + ")";
     }
   }
   return Error(
