@@ -19,15 +19,21 @@ bool MayHappenLater(ErrorCode code) {
 
 }  // namespace
 
-Result<Collection> LookForCreated(const CallContext& call, Clock& clock, Engine& engine,
-                                  const std::string& name, const Error& created) {
+Result<bool> WasCreated(const CallContext& call, Clock& clock, Engine& engine,
+                        const std::string& name, const Error& created) {
   const Duration patience = MayHappenLater(created.code()) ? kLateChangePatience : Duration(0);
   const MonotonicTime until = clock.Monotonic() + patience;
   for (;;) {
-    Result<Collection> there =
+    const Result<Collection> there =
         Insist(call, clock, kLateChangePatience, [&] { return engine.ReadCollection(call, name); });
-    const bool missing = !there.ok() && there.error().code() == ErrorCode::kNotFound;
-    if (!missing || clock.Monotonic() >= until || !clock.SleepFor(call, kPoll).ok()) return there;
+    if (there.ok()) return there->points == 0;
+    const bool missing = there.error().code() == ErrorCode::kNotFound;
+    if (missing && clock.Monotonic() < until && clock.SleepFor(call, kPoll).ok()) continue;
+    if (missing) return false;
+    return Error(created.code(),
+                 created.message() + "; whether '" + name +
+                     "' was made could not be seen: " + there.error().message(),
+                 "look with `holdfast topology`, and drop '" + name + "' if it is empty");
   }
 }
 

@@ -10,10 +10,10 @@
 
 namespace holdfast {
 
-/// The collection that a CreateCollection which failed with `created` has made after all.
-/// kNotFound when it has made none; other errors: that could not be seen. Ends later than `call`
-/// stops by one call at most.
-Result<Collection> LookForCreated(const CallContext& call, Clock& clock, Engine& engine,
-                                  const std::string& name, const Error& created);
+/// Whether a CreateCollection which failed with `created` has made a collection after all: true for
+/// one that is empty, since one with points is somebody else's. Where that cannot be seen:
+/// `created` with what is to be looked at. Ends later than `call` stops by one call at most.
+Result<bool> WasCreated(const CallContext& call, Clock& clock, Engine& engine,
+                        const std::string& name, const Error& created);
 
 }  // namespace holdfast

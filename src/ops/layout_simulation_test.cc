@@ -543,7 +543,8 @@ class LayoutSimulation {
         }
       }
       for (const auto& [peer, count] : held) {
-        EXPECT_LE(count, (all + usable.size() - 1) / usable.size()) << "peer " << peer.value();
+        EXPECT_LE(count, (all + usable.size() - 1) / usable.size())
+            << "peer " << peer.value() << "; " << TopologyToJson(now);
       }
     }
   }

@@ -94,14 +94,10 @@ Status RestoreOp::CreateEmpty(const CallContext& call, const CollectionPlan& pla
   if (created.ok() || created.error().code() == ErrorCode::kAlreadyExists) return created;
   // It may have been made all the same. Also after Ctrl-C this must be known.
   const CallContext looking = parts_.clock.Within({}, kCleanUpPatience);
-  const auto there =
-      LookForCreated(looking, parts_.clock, parts_.engine, plan.target, created.error());
-  if (there.ok() && there->points == 0) made_.insert(plan.target);
-  if (there.ok() || there.error().code() == ErrorCode::kNotFound) return created;
-  return Error(created.error().code(),
-               created.error().message() + "; whether '" + plan.target +
-                   "' was made could not be seen: " + there.error().message(),
-               "look with `holdfast topology`, and drop '" + plan.target + "' if it is empty");
+  HF_TRY(const bool made,
+         WasCreated(looking, parts_.clock, parts_.engine, plan.target, created.error()));
+  if (made) made_.insert(plan.target);
+  return created;
 }
 
 /// Sees to it that nothing has the name that the collection is to get.

@@ -93,8 +93,11 @@ Result<PointCounts> ScriptedEngine::CountPoints(const CallContext& call,
     const SimCollection& collection = world_->Must(replica.collection);
     PointCounts counts{.all = found->points.size(), .in_ring = 0};
     const std::optional<ShardKey>& key = collection.shards.at(replica.shard).key;
+    // Of two rings the larger one counts (transcript 6).
+    const bool goes =
+        collection.round && collection.round->what.direction == ReshardDirection::kDown;
     for (const auto& [id, line] : found->points) {
-      if (World::Owner(collection, key, id) == replica.shard) ++counts.in_ring;
+      if (World::Owner(collection, key, id, goes) == replica.shard) ++counts.in_ring;
     }
     return counts;
   });

@@ -32,7 +32,8 @@ struct Journal {
 /// What the catalog takes as the detail of a step.
 bool IsJson(std::string_view text);
 
-/// One attempt. Thread-safe as the interface says.
+/// One attempt. Thread-safe as the interface says. As in the real one a stopped call looks up and
+/// records nothing.
 class JournalSteps final : public StepContext {
  public:
   explicit JournalSteps(Journal& journal, CallContext call = {})
@@ -50,6 +51,7 @@ class JournalSteps final : public StepContext {
   }
   Status SetSubject(std::string) override { return {}; }
   Result<std::string> Step(std::string_view key, const StepBody& body) override {
+    HF_RETURN_IF_ERROR(SystemClock().Check(call_));
     {
       const std::scoped_lock lock(mutex_);
       const auto found = journal_.steps.find(std::string(key));
@@ -61,6 +63,7 @@ class JournalSteps final : public StepContext {
       return Error(ErrorCode::kInvalidArgument,
                    "the detail of step " + std::string(key) + " is not JSON: " + detail);
     }
+    HF_RETURN_IF_ERROR(SystemClock().Check(call_));
     const std::scoped_lock lock(mutex_);
     if (journal_.dead) return Error(ErrorCode::kInternal, "this process is dead");
     journal_.dead = --journal_.steps_left == 0;

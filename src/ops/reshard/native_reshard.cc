@@ -16,10 +16,6 @@ constexpr Duration kPoll = std::chrono::milliseconds(200);
 /// How often the peers are looked at while points are on their way, and how long one may be silent.
 constexpr Duration kPeersPoll = std::chrono::seconds(5);
 constexpr Duration kPeerPatience = std::chrono::seconds(20);
-constexpr const char* kReleasedByEnd =
-    "an earlier run ended within the round, which released writers";
-/// A round that readers have been switched to is brought to its end for so long.
-constexpr Duration kCompletePatience = std::chrono::minutes(30);
 
 /// Version 4 (RFC 9562).
 std::string NewUuid(Random& random) {
@@ -34,12 +30,6 @@ std::string NewUuid(Random& random) {
 
 /// The server can no longer be made to do it, or somebody must look: not worth another try.
 bool IsServerGivingUp(const Error& error) { return error.code() == ErrorCode::kAborted; }
-
-/// For calls before which the state is read each time, or that may simply be made again.
-Status Retryable(const Status& status) {
-  if (status.ok() || status.error().code() != ErrorCode::kAborted) return status;
-  return Error(status.error()).As(ErrorCode::kUnavailable);
-}
 
 Error GaveUp(const std::string& collection) {
   return {
@@ -72,6 +62,16 @@ Result<Collection> NativeReshard::Read(const CallContext& call) {
 }
 
 Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
+  job_ = context.job().value();
+  unsettled_ = context.attempt() > 1;
+  Result<NativeReshardOutcome> done = Work(context);
+  const bool stopped = !done.ok() && done.error().code() == ErrorCode::kCancelled &&
+                       options_.user_stop.stop_requested();
+  if (stopped && unsettled_) return Unsettled(context, std::move(done).error());
+  return done;
+}
+
+Result<NativeReshardOutcome> NativeReshard::Work(StepContext& context) {
   context.progress().BeginPhase("plan");
   HF_TRY(
       const std::string planned,
@@ -88,6 +88,7 @@ Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
     HF_RETURN_IF_ERROR(RunRound(context, plan_.rounds[i], i));
     context.progress().AddItem(plan_.collection);
   }
+  unsettled_ = false;
   const CallContext& call = context.call();
   HF_TRY(const Collection now, Read(call));
   outcome_.rounds = static_cast<std::uint32_t>(plan_.rounds.size());
@@ -109,7 +110,10 @@ Status NativeReshard::RunRound(StepContext& context, const ReshardRound& round,
               .shard = {}};
       past_return_ = false;
       const Status ended = RunTry(context, now);
-      if (ended.ok()) return std::string("{}");
+      if (ended.ok()) {
+        unsettled_ = false;
+        return std::string("{}");
+      }
       // A round that readers were switched to is brought to its end, never begun anew.
       const bool again = IsServerGivingUp(ended.error()) && !past_return_ &&
                          tries < options_.tries_per_round && parts_.clock.Check(call).ok();
@@ -333,114 +337,6 @@ Status NativeReshard::CheckPeers(const CallContext& call) {
   }
 }
 
-Status NativeReshard::Complete(StepContext& context, const Try& now) {
-  const auto done =
-      context.Step(now.prefix + "complete", [&](const CallContext& own) -> Result<std::string> {
-        HF_RETURN_IF_ERROR(parts_.clock.Check(own));
-        // From here on it is brought to its end whatever stops the job: half a round is worse than
-        // a whole one, and every call may be made again.
-        const CallContext call = parts_.clock.Within({}, kCompletePatience);
-        HF_TRY(const auto running,
-               Again(call, [&] { return parts_.engine.ReadResharding(call, plan_.collection); }));
-        HF_TRY(const Collection there, Read(call));
-        if (!running && ShardsOf(there, now.round.key) == now.round.to) {
-          past_return_ = true;
-          HF_RETURN_IF_ERROR(Verify(call, now, {}));
-          HF_TRY(const std::uint32_t switched, NoteSwitch(context, now));
-          // The run before this one has ended it, unless that one was not the first to try.
-          if (switched + 1 < context.attempt()) {
-            HF_RETURN_IF_ERROR(TellReleased(context, now, there, kReleasedByEnd));
-          }
-          return std::string("{}");
-        }
-        HF_RETURN_IF_ERROR(CheckOwn(call, now));
-        if (parts_.fence != nullptr) HF_RETURN_IF_ERROR(parts_.fence->Freeze(own));
-        std::optional<Before> before;
-        std::uint32_t noted = context.attempt();
-        Status ended;
-        if (parts_.fence != nullptr) {
-          Result<Before> looked = Look(call, now);
-          if (looked.ok()) before = *std::move(looked);
-          if (!looked.ok()) ended = looked.error();
-        }
-        if (ended.ok()) {
-          const auto switched = NoteSwitch(context, now);
-          if (switched.ok()) noted = *switched;
-          if (!switched.ok()) ended = switched.error();
-        }
-        const bool again = noted != context.attempt();
-        // Writers have gone to the new shard alone since then.
-        if (again && before) before->samples.clear();
-        if (ended.ok()) ended = SwitchOver(call, now);
-        const bool switched = ended.ok();
-        if (ended.ok()) ended = Verify(call, now, before);
-        const Status thawed = parts_.fence == nullptr ? Status() : parts_.fence->Thaw(own);
-        // Writers that were let go too early have changed what was looked at before.
-        const bool changed = !ended.ok() && ended.error().code() == ErrorCode::kDataLoss;
-        if (switched && changed && !thawed.ok()) ended = Verify(call, now, {});
-        if (!ended.ok()) return ended.error();
-        if (!thawed.ok()) {
-          const std::string text =
-              "writers were released before the round had ended: " + thawed.error().message();
-          context.Warn(text);
-          HF_RETURN_IF_ERROR(TellReleased(context, now, there, text));
-        } else if (again) {
-          HF_RETURN_IF_ERROR(TellReleased(context, now, there, kReleasedByEnd));
-        }
-        return std::string("{}");
-      });
-  return done.ok() ? Status() : Status(done.error());
-}
-
-Status NativeReshard::SwitchOver(const CallContext& call, const Try& now) {
-  past_return_ = true;
-  const Status read = TakeOwnStep(call, now, ReshardStep::kCommitRead);
-  if (!read.ok()) return read;
-  const auto rest = [&]() -> Status {
-    if (now.round.direction == ReshardDirection::kUp) {
-      HF_RETURN_IF_ERROR(CleanAll(call, now));
-    }
-    HF_RETURN_IF_ERROR(TakeOwnStep(call, now, ReshardStep::kCommitWrite));
-    return TakeOwnStep(call, now, ReshardStep::kFinish);
-  };
-  const Status ended = rest();
-  if (ended.ok()) return {};
-  return ended.error()
-      .While("resharding '" + plan_.collection +
-             "' is past the point where it can be taken back and not at its end "
-             "(readers may see moved points twice)")
-      .WithHint("run `holdfast reshard --resume JOB`: it brings it to its end");
-}
-
-/// Removes what belongs elsewhere: from the shards that a new one has taken points from, and after
-/// an aborted round what the shard that stays had given to the others (transcript 6).
-Status NativeReshard::CleanAll(const CallContext& call, const Try& now) {
-  HF_TRY(const Collection there, Read(call));
-  for (const Shard& shard : there.shards) {
-    if (shard.key != now.round.key || shard.id == now.shard) continue;
-    for (const Replica& replica : shard.replicas) {
-      HF_RETURN_IF_ERROR(Again(call, [&] {
-        return Retryable(parts_.engine.CleanReplica(
-            call, {.peer = replica.peer, .collection = plan_.collection, .shard = shard.id}));
-      }));
-    }
-  }
-  return {};
-}
-
-/// The steps say nothing of whose resharding they end: it is looked at before each.
-Status NativeReshard::TakeOwnStep(const CallContext& call, const Try& now, ReshardStep step) {
-  return Again(call, [&]() -> Status {
-    HF_TRY(const auto running, parts_.engine.ReadResharding(call, plan_.collection));
-    if (!running && step == ReshardStep::kFinish) {
-      HF_TRY(const Collection there, Read(call));
-      if (ShardsOf(there, now.round.key) == now.round.to) return {};
-    }
-    if (!running || running->uuid != now.uuid) return CheckOwn(call, now);
-    return Retryable(parts_.engine.TakeStep(call, plan_.collection, step));
-  });
-}
-
 Status NativeReshard::Replicate(const CallContext& call, const Try& now, PeerId to) {
   const TransferRef transfer{.collection = plan_.collection,
                              .shard = now.shard,
@@ -479,7 +375,10 @@ Error NativeReshard::TakeBack(StepContext& context, const Try& now, Error error)
     HF_RETURN_IF_ERROR(parts_.engine.TakeStep(call, plan_.collection, ReshardStep::kAbort));
     return now.round.direction == ReshardDirection::kDown ? CleanAll(call, now) : Status();
   });
-  if (aborted.ok()) return error;
+  if (aborted.ok()) {
+    unsettled_ = false;
+    return error;
+  }
   return Unsettled(context, std::move(error).While("resharding '" + plan_.collection +
                                                    "' could not be taken back (" +
                                                    aborted.error().message() + ")"));
@@ -487,14 +386,14 @@ Error NativeReshard::TakeBack(StepContext& context, const Try& now, Error error)
 
 /// A resharding of ours may be left. Only this job knows that it is its own, so that it does not
 /// end, also not with Ctrl-C.
-Error NativeReshard::Unsettled(StepContext& context, Error error) {
+Error NativeReshard::Unsettled(StepContext& context, Error error) const {
   context.LeaveInterrupted();
   // Nor is the round begun anew beside what is left.
   if (error.code() == ErrorCode::kCancelled || IsServerGivingUp(error)) {
     error = std::move(error).As(ErrorCode::kFailedPrecondition);
   }
-  return std::move(error).WithHint(
-      "run `holdfast reshard --resume JOB`: it brings what may be left to its end");
+  return std::move(error).WithHint("run " + ResumeCommand() +
+                                   ": it brings what may be left to its end");
 }
 
 }  // namespace holdfast

@@ -79,6 +79,9 @@ class NativeReshard {
   struct Before {
     std::uint64_t points = 0;
     std::vector<SampledPoint> samples;
+    /// Points of the shard that comes or goes, and what the others have of them.
+    std::uint64_t in_moving = 0;
+    std::uint64_t copied = 0;
   };
 
   /// Makes a call that may be made again after any error, as long as another try can help.
@@ -90,6 +93,8 @@ class NativeReshard {
   static std::uint32_t ShardsOf(const Collection& collection, const std::optional<ShardKey>& key);
   /// One that is Active, if there is one.
   static const Replica& Readable(const Shard& shard);
+  std::string ResumeCommand() const { return "`holdfast reshard --resume " + job_ + "`"; }
+  Result<NativeReshardOutcome> Work(StepContext& context);
   Result<std::string> UuidOf(StepContext& context, const std::string& prefix);
   Result<int> FirstTry(StepContext& context, const std::string& round);
   Status RunRound(StepContext& context, const ReshardRound& round, std::size_t number);
@@ -105,17 +110,23 @@ class NativeReshard {
   Status CheckPeersAt(const CallContext& call, MonotonicTime& look);
   Status CheckPeers(const CallContext& call);
   Status Complete(StepContext& context, const Try& now);
+  Status EndRound(StepContext& context, const CallContext& call, const Try& now,
+                  const Collection& there);
   Status SwitchOver(const CallContext& call, const Try& now);
   Status CleanAll(const CallContext& call, const Try& now);
   Status TakeOwnStep(const CallContext& call, const Try& now, ReshardStep step);
   Result<Before> Look(const CallContext& call, const Try& now);
+  Result<Before> AwaitMoved(const CallContext& call, const Try& now, Before before);
+  Result<std::string> Different(const CallContext& call, const Try& now,
+                                const std::vector<SampledPoint>& samples);
   Status Verify(const CallContext& call, const Try& now, const std::optional<Before>& before);
-  Result<std::uint32_t> NoteSwitch(StepContext& context, const Try& now);
+  Result<std::uint32_t> NoteSwitch(StepContext& context, const CallContext& call, const Try& now,
+                                   std::optional<Before>& before);
   Status TellReleased(StepContext& context, const Try& now, const Collection& there,
                       const std::string& text);
   Status CountAll(const CallContext& call, const Collection& now);
   Error TakeBack(StepContext& context, const Try& now, Error error);
-  static Error Unsettled(StepContext& context, Error error);
+  Error Unsettled(StepContext& context, Error error) const;
   /// Ours runs; kAborted when the server has given it up, kFailedPrecondition for another one.
   Status CheckOwn(const CallContext& call, const Try& now);
   Result<Collection> Read(const CallContext& call);
@@ -124,8 +135,11 @@ class NativeReshard {
   NativeReshardOptions options_;
   NativeReshardPlan plan_;
   NativeReshardOutcome outcome_;
+  std::string job_;
   /// Readers may have been switched in the try that runs.
   bool past_return_ = false;
+  /// A resharding that an interrupted run of the job had begun may be there still.
+  bool unsettled_ = false;
 };
 
 }  // namespace holdfast

@@ -196,6 +196,89 @@ TEST(NativeReshardTest, WhatIsWrittenAfterAFenceThatOpensTooEarlyIsNoDamage) {
   EXPECT_THAT(world.warnings, ::testing::Contains(HasSubstr("released")));
 }
 
+/// That the round could not be verified does not hide it.
+TEST(NativeReshardTest, AFenceThatOpensTooEarlyIsToldBesideAnotherError) {
+  World world(1, 1, {ShardKey("a"), ShardKey("b")});
+  CountingFence fence;
+  fence.thaw = Error(ErrorCode::kDeadlineExceeded, "the time limit");
+  world.fence = &fence;
+  bool finished = false;
+  std::function<void()> watch = [&] {
+    const Topology now = world.engine.Now();
+    const Collection& docs = *now.FindCollection("docs");
+    finished = docs.resharding.empty() && docs.shards.size() == 3;
+    if (!finished) {
+      world.engine.BeforeCall(world.engine.calls() + 1, watch);
+      return;
+    }
+    CallFault fault;
+    fault.call = EngineCall::kCountPoints;
+    fault.error = Error(ErrorCode::kPermissionDenied, "no right (scripted)");
+    world.engine.Add(fault);
+  };
+  world.engine.BeforeCall(1, watch);
+  Journal journal;
+  const auto failed = world.Run(2, journal);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_TRUE(finished);
+  EXPECT_THAT(failed.error().message(), HasSubstr("could not be verified"));
+  EXPECT_THAT(failed.error().message(), HasSubstr("may be lost"));
+  EXPECT_TRUE(journal.left_interrupted);
+  fence.thaw = {};
+  const auto resumed = world.Run(2, journal);
+  ASSERT_TRUE(resumed.ok()) << resumed.error().ToString();
+}
+
+/// A client was told an error, and yet a part of its write is there.
+TEST(NativeReshardTest, AWriteThatReachedOneOfTwoPlacesBeginsTheRoundAnew) {
+  for (const std::size_t to : {3U, 1U}) {
+    SCOPED_TRACE(to);
+    World world(2, 1);
+    CountingFence fence;
+    world.fence = &fence;
+    bool refused = false;
+    std::set<std::string> half;
+    std::function<void()> watch = [&] {
+      const Topology now = world.engine.Now();
+      const Collection& docs = *now.FindCollection("docs");
+      const auto running = world.engine.ReadResharding({}, "docs");
+      // When all points are in the new place, which dies for a moment.
+      if (fence.freezes == 0 || !running.ok() || !*running) {
+        world.engine.BeforeCall(world.engine.calls() + 1, watch);
+        return;
+      }
+      for (const Shard& shard : docs.shards) {
+        const bool target = ((*running)->shard == shard.id) == (to == 3);
+        const PeerId peer = shard.replicas.front().peer;
+        if (!target) {
+          for (const auto& [id, line] :
+               world.engine.Content({.peer = peer, .collection = "docs", .shard = shard.id})) {
+            half.insert(id);
+          }
+          continue;
+        }
+        world.engine.KillPeer(peer);
+        for (std::uint64_t i = 0; i < kPoints; ++i) {
+          const bool taken = world.engine.Upsert("docs", std::to_string(i),
+                                                 {.vector = {}, .payload = R"({"half":1})"});
+          refused = refused || !taken;
+        }
+        world.engine.StartPeer(peer);
+      }
+    };
+    world.engine.BeforeCall(1, watch);
+    const auto done = world.Run(static_cast<std::uint32_t>(to));
+    ASSERT_TRUE(done.ok()) << done.error().ToString();
+    EXPECT_TRUE(refused);
+    EXPECT_THAT(world.warnings, ::testing::Contains(HasSubstr("begins anew")));
+    world.ExpectWhole({to});
+    EXPECT_FALSE(half.empty());
+    for (const std::string& id : half) {
+      EXPECT_EQ(world.engine.Payload("docs", id), R"({"half":1})") << id;
+    }
+  }
+}
+
 TEST(NativeReshardTest, AFreezeThatFailsTakesTheRoundBack) {
   World world;
   CountingFence fence;

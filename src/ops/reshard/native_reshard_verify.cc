@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <utility>
 
 #include "model/json.h"
@@ -15,6 +16,8 @@ constexpr Duration kPoll = std::chrono::milliseconds(200);
 /// How long counts that do not agree may come from writes between two of them.
 constexpr Duration kCountPatience = std::chrono::seconds(30);
 constexpr std::uint32_t kSamplesPerShard = 20;
+/// How long writes that were under way when writers were stopped may take to reach all replicas.
+constexpr Duration kMovedPatience = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -49,36 +52,6 @@ Status NativeReshard::CountAll(const CallContext& call, const Collection& now) {
   return {};
 }
 
-/// Written down before readers are switched: the run that came so far first. Whoever kept writers
-/// away for an earlier one has let them go.
-Result<std::uint32_t> NativeReshard::NoteSwitch(StepContext& context, const Try& now) {
-  HF_TRY(const std::string noted,
-         context.Step(now.prefix + "switch", [&](const CallContext&) -> Result<std::string> {
-           return json::Dump({{"attempt", context.attempt()}});
-         }));
-  HF_TRY(const json::Json detail, json::Parse(noted, "a recorded switch"));
-  json::Reader in(detail, "a recorded switch");
-  const std::uint32_t attempt = in.Number32("attempt");
-  HF_RETURN_IF_ERROR(in.status());
-  return attempt;
-}
-
-/// Once: only one shard more beside other keys loses what writers write then (docs/reshard.md).
-Status NativeReshard::TellReleased(StepContext& context, const Try& now, const Collection& there,
-                                   const std::string& text) {
-  if (now.round.direction == ReshardDirection::kDown || there.shard_keys.size() < 2) return {};
-  bool first = false;
-  HF_TRY(const std::string told,
-         context.Step(now.prefix + "told", [&](const CallContext&) -> Result<std::string> {
-           first = true;
-           return std::string("{}");
-         }));
-  if (!first) return {};
-  return Error(ErrorCode::kFailedPrecondition,
-               text + "; what they wrote under other shard keys since may be lost",
-               "raise the time limit of the freeze, and write anew what was written meanwhile");
-}
-
 /// Only while nobody writes.
 Result<NativeReshard::Before> NativeReshard::Look(const CallContext& call, const Try& now) {
   Before before;
@@ -98,12 +71,71 @@ Result<NativeReshard::Before> NativeReshard::Look(const CallContext& call, const
     if (shard.key != now.round.key) continue;
     const ReplicaRef from{
         .peer = Readable(shard).peer, .collection = there.name, .shard = shard.id};
-    // By one ring, the larger one on the real server (transcript 6): each point is counted once.
     HF_TRY(const PointCounts counts,
            Again(call, [&] { return parts_.engine.CountPoints(call, from); }));
-    before.points += counts.in_ring;
+    // The ring of the filter is the larger one (transcript 6), with the shard that comes or goes:
+    // what moves is foreign to the others. Each point is to be counted once, and where it stays.
+    const bool goes = now.round.direction == ReshardDirection::kDown;
+    if (shard.id == now.shard) before.in_moving = counts.all;
+    if (shard.id != now.shard) before.copied += counts.all - counts.in_ring;
+    if (!goes) before.points += counts.in_ring;
+    if (goes && shard.id != now.shard) before.points += counts.all;
   }
   return before;
+}
+
+/// A write that reached only one of the two shards that a moving point has (its client was told an
+/// error, as while a peer was away) leaves them different; readers are not to be switched to what
+/// is older. As long as they are not, the round can be begun anew.
+Result<NativeReshard::Before> NativeReshard::AwaitMoved(const CallContext& call, const Try& now,
+                                                        Before before) {
+  const MonotonicTime until = parts_.clock.Monotonic() + kMovedPatience;
+  for (;;) {
+    std::string wrong;
+    if (before.in_moving != before.copied) {
+      wrong = "shard " + std::to_string(now.shard.value()) + " has " +
+              std::to_string(before.in_moving) + " points, the other shards have " +
+              std::to_string(before.copied) + " of those that move";
+    }
+    if (wrong.empty()) {
+      HF_TRY(wrong, Different(call, now, before.samples));
+    }
+    if (wrong.empty()) return before;
+    if (parts_.clock.Monotonic() >= until) {
+      return Error(ErrorCode::kAborted,
+                   "not every write reached both places of a point of '" + plan_.collection +
+                       "' that moves: " + wrong,
+                   "see that all peers answer, and try again");
+    }
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
+    HF_TRY(before, Look(call, now));
+  }
+}
+
+/// A sampled point that stands somewhere with another content; empty: none.
+Result<std::string> NativeReshard::Different(const CallContext& call, const Try& now,
+                                             const std::vector<SampledPoint>& samples) {
+  std::map<std::string, std::string> lines;
+  std::vector<std::string> ids;
+  for (const SampledPoint& sample : samples) {
+    lines[sample.id_json] = sample.point_json;
+    ids.push_back(sample.id_json);
+  }
+  HF_TRY(const Collection there, Read(call));
+  for (const Shard& shard : there.shards) {
+    if (shard.key != now.round.key) continue;
+    for (const Replica& replica : shard.replicas) {
+      if (replica.state != ReplicaState::kActive) continue;
+      const ReplicaRef ref{.peer = replica.peer, .collection = there.name, .shard = shard.id};
+      HF_TRY(const auto found,
+             Again(call, [&] { return parts_.engine.ReadPoints(call, ref, ids); }));
+      for (const SampledPoint& point : found) {
+        if (lines[point.id_json] == point.point_json) continue;
+        return "point " + point.id_json + " is another one in " + Describe(ref);
+      }
+    }
+  }
+  return std::string();
 }
 
 Status NativeReshard::Verify(const CallContext& call, const Try& now,
@@ -126,7 +158,7 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
         if (!counts.ok()) {
           return counts.error()
               .While("'" + plan_.collection + "' was resharded and could not be verified")
-              .WithHint("run `holdfast reshard --resume JOB` when the peer is back");
+              .WithHint("run " + ResumeCommand() + " when the peer is back");
         }
         if (counts->all != counts->in_ring) {
           wrong = Describe(ref) + " has " + std::to_string(counts->all) + " points, " +
@@ -161,7 +193,7 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
       return Error(
           ErrorCode::kFailedPrecondition,
           "'" + plan_.collection + "' was resharded and could not be verified: " + not_active,
-          "run `holdfast reshard --resume JOB` when the servers have recovered it");
+          "run " + ResumeCommand() + " when the servers have recovered it");
     }
     if (late) {
       return Error(ErrorCode::kDataLoss,

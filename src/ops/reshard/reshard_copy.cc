@@ -182,9 +182,7 @@ Result<std::string> ReshardCopy::CreateEmpty(StepContext& context, const CallCon
   if (!created.ok() && created.error().code() != ErrorCode::kAlreadyExists) {
     // It may have been made all the same. Also after Ctrl-C this must be known.
     const CallContext looking = parts_.clock.Within({}, kCleanUpPatience);
-    const auto there =
-        LookForCreated(looking, parts_.clock, parts_.engine, plan_.target, created.error());
-    made_ = there.ok() && there->points == 0;
+    HF_TRY(made_, WasCreated(looking, parts_.clock, parts_.engine, plan_.target, created.error()));
   }
   if (!created.ok() && created.error().code() == ErrorCode::kInvalidArgument &&
       !plan_.changes.empty()) {
@@ -327,13 +325,12 @@ Status ReshardCopy::CatchUp(StepContext& context) {
                "stop the writers, or configure freeze and thaw hooks for the cluster");
 }
 
-/// The new collection is whole: replicas, keys, indexes, counts. kDataLoss when it is not.
-Status ReshardCopy::Verify(const CallContext& call, std::uint64_t points) {
-  const MonotonicTime until = parts_.clock.Monotonic() + kActivePatience;
-  Collection now;
+/// The new collection, once all of its replicas are Active.
+Result<Collection> ReshardCopy::AwaitActive(const CallContext& call, MonotonicTime until) {
   for (;;) {
-    HF_TRY(now, Insist(call, parts_.clock, options_.copy.patience,
-                       [&] { return parts_.engine.ReadCollection(call, plan_.target); }));
+    HF_TRY(Collection now, Insist(call, parts_.clock, options_.copy.patience, [&] {
+             return parts_.engine.ReadCollection(call, plan_.target);
+           }));
     std::string trouble;
     for (const Shard& shard : now.shards) {
       for (const Replica& replica : shard.replicas) {
@@ -343,10 +340,20 @@ Status ReshardCopy::Verify(const CallContext& call, std::uint64_t points) {
                   std::string(ReplicaStateName(replica.state));
       }
     }
-    if (trouble.empty()) break;
+    if (trouble.empty()) return now;
     if (parts_.clock.Monotonic() >= until) return Error(ErrorCode::kUnavailable, trouble);
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
   }
+}
+
+Error ReshardCopy::NotWhatWasCopied(const std::string& differs) const {
+  return {ErrorCode::kDataLoss, "'" + plan_.target + "' is not what was copied: " + differs};
+}
+
+/// The new collection is whole: replicas, keys, indexes, counts. kDataLoss when it is not.
+Status ReshardCopy::Verify(const CallContext& call, std::uint64_t points) {
+  const MonotonicTime until = parts_.clock.Monotonic() + kActivePatience;
+  HF_TRY(Collection now, AwaitActive(call, until));
   std::string differs;
   const auto found = [&](const std::string& text) {
     differs += (differs.empty() ? "" : "; ") + text;
@@ -359,36 +366,48 @@ Status ReshardCopy::Verify(const CallContext& call, std::uint64_t points) {
   for (const std::string& text : SettingsNotTaken(plan_.changes, now, /*at_end=*/false)) {
     found(text);
   }
+  if (!differs.empty()) return NotWhatWasCopied(differs);
+  // A replica that turns Dead between the look and the count, and is made anew, counts otherwise.
+  for (std::string before;; before = differs) {
+    HF_TRY(differs, CountDifferences(call, now, points));
+    if (differs.empty()) return {};
+    if (differs == before || parts_.clock.Monotonic() >= until) return NotWhatWasCopied(differs);
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
+    HF_TRY(now, AwaitActive(call, until));
+  }
+}
+
+/// What is wrong with the counts of its replicas; empty: nothing.
+Result<std::string> ReshardCopy::CountDifferences(const CallContext& call, const Collection& now,
+                                                  std::uint64_t points) {
   std::vector<ReplicaRef> replicas;
   for (const Shard& shard : now.shards) {
     for (const Replica& replica : shard.replicas) {
       replicas.push_back({.peer = replica.peer, .collection = plan_.target, .shard = shard.id});
     }
   }
-  std::mutex mutex;
-  std::map<ShardId, std::uint64_t> counted;
+  std::vector<PointCounts> counts(replicas.size());
   HF_RETURN_IF_ERROR(ForEachIndex(
       call, replicas.size(), kCountsAtOnce, [&](const CallContext& inner, std::size_t i) -> Status {
-        HF_TRY(const PointCounts counts, Insist(inner, parts_.clock, options_.copy.patience, [&] {
-                 return parts_.engine.CountPoints(inner, replicas[i]);
-               }));
-        const std::scoped_lock lock(mutex);
-        const std::uint64_t other =
-            counted.try_emplace(replicas[i].shard, counts.all).first->second;
-        if (other != counts.all || counts.all != counts.in_ring) {
-          found(Describe(replicas[i]) + " counts " + FormatCount(counts.all) + " points, " +
-                FormatCount(counts.in_ring) + " of them its own, another replica " +
-                FormatCount(other));
-        }
+        HF_TRY(counts[i], Insist(inner, parts_.clock, options_.copy.patience,
+                                 [&] { return parts_.engine.CountPoints(inner, replicas[i]); }));
         return {};
       }));
+  std::vector<std::string> wrong;
+  std::map<ShardId, std::uint64_t> counted;
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    const std::uint64_t other = counted.try_emplace(replicas[i].shard, counts[i].all).first->second;
+    if (other == counts[i].all && counts[i].all == counts[i].in_ring) continue;
+    wrong.push_back(Describe(replicas[i]) + " counts " + FormatCount(counts[i].all) + " points, " +
+                    FormatCount(counts[i].in_ring) + " of them its own, another replica " +
+                    FormatCount(other));
+  }
   std::uint64_t all = 0;
   for (const auto& [shard, count] : counted) all += count;
   if (all != points) {
-    found("it counts " + FormatCount(all) + " points, the source " + FormatCount(points));
+    wrong.push_back("it counts " + FormatCount(all) + " points, the source " + FormatCount(points));
   }
-  if (differs.empty()) return {};
-  return Error(ErrorCode::kDataLoss, "'" + plan_.target + "' is not what was copied: " + differs);
+  return Join(wrong, "; ");
 }
 
 /// Exact questions about points of the source are answered alike by both.

@@ -67,7 +67,11 @@ class ReshardCopy {
   Result<bool> FencedEnd(StepContext& context, Duration last_pass);
   Status Recheck(const CallContext& call, const PassResult& found);
   Result<bool> End(StepContext& context, const Compared& last, bool fenced);
+  Result<Collection> AwaitActive(const CallContext& call, MonotonicTime until);
   Status Verify(const CallContext& call, std::uint64_t points);
+  Result<std::string> CountDifferences(const CallContext& call, const Collection& now,
+                                       std::uint64_t points);
+  Error NotWhatWasCopied(const std::string& differs) const;
   Status CompareQueries(const CallContext& call, StepContext& context);
   Result<After> LookAfterSwitch(StepContext& context, const WriteMark& source,
                                 const WriteMark& target, Duration watch);

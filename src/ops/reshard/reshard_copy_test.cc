@@ -681,6 +681,59 @@ TEST_F(ReshardCopyTest, ACreationThatComesLateIsNamedAndGoneOnWith) {
   ExpectResharded(Run(journal), want);
 }
 
+TEST_F(ReshardCopyTest, ACreationWhoseEffectCannotBeSeenIsNamed) {
+  CallFault fault;
+  fault.call = EngineCall::kCreateCollection;
+  fault.error = Error(ErrorCode::kPermissionDenied, "no right any more");
+  fault.after_effect = true;
+  engine_.Add(fault);
+  Every(1, [&] {
+    if (engine_.calls(EngineCall::kCreateCollection) == 0) return true;
+    fault.call = EngineCall::kReadCollection;
+    engine_.Add(fault);
+    return false;
+  });
+  Journal journal;
+  const auto failed = Run(journal);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_TRUE(Exists(kCopy));
+  EXPECT_THAT(failed.error().message(), HasSubstr("whether '" + std::string(kCopy) + "' was made"));
+}
+
+/// Its replicas are empty until the servers have made them anew.
+TEST_F(ReshardCopyTest, APeerThatReturnsWithoutItsDiskAtAnyMomentIsNoDamage) {
+  const Points want = Content("docs_v1");
+  const std::uint64_t calls = CallsOfOneRun();
+  for (std::uint64_t n = 1; n <= calls; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    const PeerId peer(102);
+    const std::uint64_t at = engine_.calls() + n;
+    engine_.BeforeCall(at, [&] {
+      engine_.KillPeer(peer);
+      engine_.StartPeer(peer, /*lost_disk=*/true);
+    });
+    for (std::uint64_t later = at + 4; later < at + 400; ++later) {
+      engine_.BeforeCall(later, [&] {
+        for (const Collection& there : engine_.Now().collections) {
+          for (const Shard& shard : there.shards) {
+            if (there.StateOf(shard.id, peer) != ReplicaState::kDead) continue;
+            engine_.RecoverReplica({.peer = peer, .collection = there.name, .shard = shard.id}, {});
+          }
+        }
+      });
+    }
+    Journal journal;
+    auto outcome = Run(journal);
+    if (!outcome.ok()) {
+      EXPECT_TRUE(journal.left_interrupted) << outcome.error().ToString();
+      outcome = Run(journal);
+    }
+    ExpectResharded(outcome, want);
+    Clear();
+    Make();
+  }
+}
+
 TEST_F(ReshardCopyTest, ACollectionMadeAnewMeanwhileIsNotTheSource) {
   engine_.BeforeCall(engine_.calls() + 30, [&] { engine_.Recreate("docs_v1"); });
   Journal journal;

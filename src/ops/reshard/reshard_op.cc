@@ -74,12 +74,12 @@ Result<ReshardOutcome> ReshardOp::Run(StepContext& context) {
     HF_TRY(plan, Preview(context.call(), ReshardSuffix(context.job())));
     HF_RETURN_IF_ERROR(
         parts_.engine.CheckRights(context.call(), Purpose::kRestore, {plan.source, plan.target}));
+    HF_RETURN_IF_ERROR(context.SetSubject(plan.source));
     HF_RETURN_IF_ERROR(context.SavePlan(ReshardPlanToJson(plan)));
   } else {
     // An interrupted job goes on with the method and the name that it had chosen.
     HF_TRY(plan, ReshardPlanFromJson(context.plan_json()));
   }
-  HF_RETURN_IF_ERROR(context.SetSubject(plan.source));
   if (plan.method == ReshardMethod::kNative) return RunNative(context, plan);
   return ReshardCopy(parts_, options_, std::move(plan)).Run(context);
 }
