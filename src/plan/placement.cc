@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <compare>
 #include <functional>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -225,6 +226,46 @@ bool Placer::MakeRoom(const Placed& placed, std::size_t peer) {
   return Overfill(peers_[peer], placed.shard.bytes) == kFits;
 }
 
+/// Takes one replica from a peer that is above its share to one that is below, from hand to hand
+/// where it cannot go there at once: chosen shard by shard, shards that differ in their number of
+/// replicas can end so. Room and zones stand above shares. False when there is no way.
+bool Placer::Relieve(std::vector<Placed>& shards, std::size_t peer, std::size_t share) {
+  struct Hand {
+    std::size_t from = 0;
+    Placed* shard = nullptr;
+  };
+  const auto may_take = [&](const Placed& placed, std::size_t from, std::size_t to) {
+    if (Holds(placed, to) || Overfill(peers_[to], placed.shard.bytes) != kFits) return false;
+    const std::string& zone = peers_[to].room.zone;
+    return zone.empty() || std::ranges::none_of(placed.slots, [&](const Slot& slot) {
+             return slot.peer != from && peers_[slot.peer].room.zone == zone;
+           });
+  };
+  std::vector<std::optional<Hand>> reached(peers_.size());
+  reached[peer] = Hand{};
+  std::vector<std::size_t> next = {peer};
+  for (std::size_t at = 0; at < next.size(); ++at) {
+    const std::size_t from = next[at];
+    for (Placed& placed : shards) {
+      for (std::size_t to = 0; to < peers_.size() && Holds(placed, from); ++to) {
+        if (reached[to] || !may_take(placed, from, to)) continue;
+        reached[to] = Hand{.from = from, .shard = &placed};
+        next.push_back(to);
+        if (held_[to] >= share) continue;
+        for (std::size_t last = to; last != peer; last = reached[last]->from) {
+          const Hand& hand = *reached[last];
+          Take(*hand.shard, hand.from);
+          Put(*hand.shard, {.peer = last, .reason = PlaceReason::kEven});
+        }
+        --held_[peer];
+        ++held_[to];
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 std::size_t Placer::Add(const std::vector<ShardDemand>& shards, bool keep) {
   std::ranges::fill(held_, 0);
   Terms terms{.share = 0, .later = shards.size(), .later_replicas = 0};
@@ -267,6 +308,10 @@ std::size_t Placer::Add(const std::vector<ShardDemand>& shards, bool keep) {
         }
       }
       put(placed, slot);
+    }
+  }
+  for (std::size_t peer = 0; !keep && peer < peers_.size(); ++peer) {
+    while (held_[peer] > terms.share && Relieve(done, peer, terms.share)) {
     }
   }
   placed_.push_back(std::move(done));

@@ -140,6 +140,7 @@ class Placer {
   void Put(Placed& placed, Slot slot);
   void Take(Placed& placed, std::size_t peer);
   bool MakeRoom(const Placed& placed, std::size_t peer);
+  bool Relieve(std::vector<Placed>& shards, std::size_t peer, std::size_t share);
 
   std::vector<State> peers_;
   std::uint32_t receives_at_once_;
