@@ -395,5 +395,36 @@ TEST_F(RestoreCopyTest, APeerThatDiesMeanwhileIsAFailureOrNoMatter) {
   }
 }
 
+/// Its replicas are empty until the servers have made them anew.
+TEST_F(RestoreCopyTest, APeerThatReturnsWithoutItsDiskWhileItIsComparedIsNoMatter) {
+  request_.collections = {"docs"};
+  const std::uint64_t before = world_.engine.calls();
+  {
+    Journal journal;
+    ASSERT_TRUE(Run(journal).ok());
+  }
+  const std::uint64_t calls = world_.engine.calls() - before;
+  std::uint64_t compared = 0;
+  for (std::uint64_t n = 1; n <= calls; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    Clear();
+    const std::uint64_t at = world_.engine.calls() + n;
+    world_.engine.BeforeCall(at, [&] {
+      // Once the copy is whole.
+      if (opened_ < 2) return;
+      ++compared;
+      world_.engine.LoseDisk(PeerId(102));
+      for (std::uint64_t later = at + 4; later < at + 400; ++later) {
+        world_.engine.BeforeCall(later, [&] { world_.engine.RecoverReplicas(PeerId(102)); });
+      }
+    });
+    Journal journal;
+    const auto done = Run(journal);
+    ASSERT_TRUE(done.ok()) << done.error().ToString();
+    EXPECT_EQ(world_.engine.Ids("docs"), ids_["docs"]);
+  }
+  EXPECT_GT(compared, 10U);
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -261,6 +261,20 @@ bool ScriptedEngine::RecoverReplica(const ReplicaRef& replica, Duration takes) {
   return false;
 }
 
+void ScriptedEngine::LoseDisk(PeerId peer) {
+  KillPeer(peer);
+  StartPeer(peer, /*lost_disk=*/true);
+}
+
+void ScriptedEngine::RecoverReplicas(PeerId peer) {
+  for (const Collection& there : Now().collections) {
+    for (const Shard& shard : there.shards) {
+      if (there.StateOf(shard.id, peer) != ReplicaState::kDead) continue;
+      RecoverReplica({.peer = peer, .collection = there.name, .shard = shard.id});
+    }
+  }
+}
+
 void ScriptedEngine::SetUpdateQueue(const ReplicaRef& replica, std::uint64_t length,
                                     std::uint64_t step) {
   const std::scoped_lock lock(world_->mutex);

@@ -23,22 +23,22 @@ struct Target {
   std::vector<PeerId> peers;
 };
 
+using Targets = std::map<std::optional<ShardKey>, std::vector<Target>>;
+/// By id; of the page that is being checked.
+using Wanted = std::map<std::string_view, const SourcePoint*>;
+
+struct Differing {
+  Wanted missing;
+  Wanted changed;
+};
+
 class Lookup {
  public:
   Lookup(const LookupParts& parts, const std::string& collection, const CopyLimits& limits)
       : parts_(parts), collection_(collection), limits_(limits) {}
 
   Result<LookupResult> Run(const CallContext& call) {
-    HF_TRY(const Collection there, Insist(call, parts_.clock, limits_.patience, [&] {
-             return parts_.engine.ReadCollection(call, collection_);
-           }));
-    for (const Shard& shard : there.shards) {
-      Target target{.shard = shard.id, .peers = {}};
-      for (const Replica& replica : shard.replicas) {
-        if (replica.state == ReplicaState::kActive) target.peers.push_back(replica.peer);
-      }
-      targets_[shard.key].push_back(std::move(target));
-    }
+    HF_TRY(targets_, FindTargets(call));
     HF_TRY(const auto shards, Insist(call, parts_.clock, limits_.patience,
                                      [&] { return parts_.source.Shards(call); }));
     parts_.progress.Expect(kLane, 0, shards.size());
@@ -65,17 +65,55 @@ class Lookup {
     return {};
   }
 
+  Result<Targets> FindTargets(const CallContext& call) {
+    HF_TRY(const Collection there, Insist(call, parts_.clock, limits_.patience, [&] {
+             return parts_.engine.ReadCollection(call, collection_);
+           }));
+    Targets targets;
+    for (const Shard& shard : there.shards) {
+      Target target{.shard = shard.id, .peers = {}};
+      for (const Replica& replica : shard.replicas) {
+        if (replica.state == ReplicaState::kActive) target.peers.push_back(replica.peer);
+      }
+      targets[shard.key].push_back(std::move(target));
+    }
+    return targets;
+  }
+
   Status CheckPage(const CallContext& call, const std::optional<ShardKey>& key,
                    const std::vector<SourcePoint>& points) {
-    std::map<std::string_view, const SourcePoint*> wanted;
+    Wanted wanted;
     std::uint64_t bytes = 0;
     for (const SourcePoint& point : points) {
       wanted[point.id_json] = &point;
       bytes += point.point_json.size();
     }
-    std::vector<std::string> changed;
-    const auto targets = targets_.find(key);
-    for (std::size_t i = 0; targets != targets_.end() && i < targets->second.size(); ++i) {
+    HF_TRY(Differing differing, Compare(call, targets_, key, std::move(wanted)));
+    if (!differing.missing.empty() || !differing.changed.empty()) {
+      // A replica that was asked may have turned Dead since its state was read.
+      HF_TRY(const Targets now, FindTargets(call));
+      Wanted again = std::move(differing.missing);
+      again.merge(differing.changed);
+      HF_TRY(differing, Compare(call, now, key, std::move(again)));
+    }
+    parts_.progress.AddBytes(kLane, bytes);
+    const std::scoped_lock lock(mutex_);
+    result_.points += points.size();
+    result_.missing += differing.missing.size();
+    result_.changed += differing.changed.size();
+    for (const Wanted* const some : {&differing.changed, &differing.missing}) {
+      for (const auto& [id, point] : *some) {
+        if (result_.some.size() < kSomeIds) result_.some.emplace_back(id);
+      }
+    }
+    return {};
+  }
+
+  Result<Differing> Compare(const CallContext& call, const Targets& all,
+                            const std::optional<ShardKey>& key, Wanted wanted) {
+    Differing differing;
+    const auto targets = all.find(key);
+    for (std::size_t i = 0; targets != all.end() && i < targets->second.size(); ++i) {
       if (wanted.empty()) break;
       std::vector<std::string> ids;
       for (const auto& [id, point] : wanted) ids.emplace_back(id);
@@ -84,21 +122,13 @@ class Lookup {
         const auto want = wanted.find(point.id_json);
         if (want == wanted.end()) continue;
         if (!parts_.comparer.Same(want->second->point_json, point.point_json)) {
-          changed.push_back(point.id_json);
+          differing.changed.insert(*want);
         }
         wanted.erase(want);
       }
     }
-    parts_.progress.AddBytes(kLane, bytes);
-    const std::scoped_lock lock(mutex_);
-    result_.points += points.size();
-    result_.missing += wanted.size();
-    result_.changed += changed.size();
-    for (const auto& [id, point] : wanted) changed.emplace_back(id);
-    for (std::string& id : changed) {
-      if (result_.some.size() < kSomeIds) result_.some.push_back(std::move(id));
-    }
-    return {};
+    differing.missing = std::move(wanted);
+    return differing;
   }
 
   Result<std::vector<SampledPoint>> Read(const CallContext& call, const Target& target,
@@ -122,7 +152,7 @@ class Lookup {
   const std::string& collection_;
   const CopyLimits& limits_;
   /// Not changed while it is asked.
-  std::map<std::optional<ShardKey>, std::vector<Target>> targets_;
+  Targets targets_;
   std::atomic<std::size_t> turn_ = 0;
   std::mutex mutex_;
   LookupResult result_;

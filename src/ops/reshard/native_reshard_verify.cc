@@ -141,8 +141,9 @@ Result<std::string> NativeReshard::Different(const CallContext& call, const Try&
 Status NativeReshard::Verify(const CallContext& call, const Try& now,
                              const std::optional<Before>& before) {
   const MonotonicTime until = parts_.clock.Monotonic() + kCountPatience;
+  std::string wrong;
   for (;;) {
-    std::string wrong;
+    const std::string wrong_before = std::exchange(wrong, {});
     std::string not_active;
     std::uint64_t points = 0;
     HF_TRY(const Collection there, Read(call));
@@ -195,7 +196,8 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
           "'" + plan_.collection + "' was resharded and could not be verified: " + not_active,
           "run " + ResumeCommand() + " when the servers have recovered it");
     }
-    if (late) {
+    // Seen once it may be a replica that turned Dead between the look and the count.
+    if (late && wrong == wrong_before) {
       return Error(ErrorCode::kDataLoss,
                    "'" + plan_.collection + "' was resharded and is not right: " + wrong,
                    "look with `holdfast topology`; the group of the last backup has its points");

@@ -97,6 +97,8 @@ class ReshardCopy {
   bool switched_ = false;
   /// The error is about the state of things, not about the copy: it is worth resuming.
   bool worth_resuming_ = false;
+  /// Fenced passes after which what they had brought over was not there.
+  int rechecks_failed_ = 0;
 };
 
 }  // namespace holdfast

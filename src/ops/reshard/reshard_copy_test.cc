@@ -704,23 +704,14 @@ TEST_F(ReshardCopyTest, ACreationWhoseEffectCannotBeSeenIsNamed) {
 TEST_F(ReshardCopyTest, APeerThatReturnsWithoutItsDiskAtAnyMomentIsNoDamage) {
   const Points want = Content("docs_v1");
   const std::uint64_t calls = CallsOfOneRun();
+  FakeFence fence;
   for (std::uint64_t n = 1; n <= calls; ++n) {
     SCOPED_TRACE("call " + std::to_string(n));
-    const PeerId peer(102);
+    options_.fence = n % 2 == 0 ? &fence : nullptr;
     const std::uint64_t at = engine_.calls() + n;
-    engine_.BeforeCall(at, [&] {
-      engine_.KillPeer(peer);
-      engine_.StartPeer(peer, /*lost_disk=*/true);
-    });
+    engine_.BeforeCall(at, [&] { engine_.LoseDisk(PeerId(102)); });
     for (std::uint64_t later = at + 4; later < at + 400; ++later) {
-      engine_.BeforeCall(later, [&] {
-        for (const Collection& there : engine_.Now().collections) {
-          for (const Shard& shard : there.shards) {
-            if (there.StateOf(shard.id, peer) != ReplicaState::kDead) continue;
-            engine_.RecoverReplica({.peer = peer, .collection = there.name, .shard = shard.id}, {});
-          }
-        }
-      });
+      engine_.BeforeCall(later, [&] { engine_.RecoverReplicas(PeerId(102)); });
     }
     Journal journal;
     auto outcome = Run(journal);

@@ -102,9 +102,11 @@ Result<bool> ReshardCopy::FencedEnd(StepContext& context, Duration last_pass) {
       const Status same = Recheck(call, last.found);
       if (!same.ok() && same.error().code() == ErrorCode::kDataLoss) {
         HF_TRY(const WriteMark now, Drained(call));
-        if (ProvesQuiet(last.before, now)) return same.error();
-        context.Warn("something may have written to '" + plan_.source +
-                     "' while the hooks kept writers away: " + same.error().message());
+        // Once it may be a replica that turned Dead while it was read.
+        if (ProvesQuiet(last.before, now) && ++rechecks_failed_ > 1) return same.error();
+        context.Warn(
+            "something may have written to '" + plan_.source +
+            "' while the hooks kept writers away, or a replica failed: " + same.error().message());
         return false;
       }
       HF_RETURN_IF_ERROR(same);
