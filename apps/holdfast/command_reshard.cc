@@ -24,6 +24,7 @@ struct ReshardFlags {
   std::uint64_t points_per_second = 0;
   std::uint32_t passes = 5;
   std::uint32_t batch = 256;
+  std::string index_wait = "1h";
   std::string wait = "0s";
   std::string resume;
 };
@@ -49,6 +50,7 @@ Result<ReshardCommand> MakeReshardCommand(const ReshardFlags& flags) {
   command.passes = flags.passes;
   command.batch = flags.batch;
   command.resume_job = flags.resume;
+  HF_TRY(command.index_wait, ParseDuration(flags.index_wait));
   HF_TRY(command.wait, ParseDuration(flags.wait));
   const bool asks = !flags.collection.empty() || flags.shards != 0 || !flags.as.empty() ||
                     !flags.settings.empty();
@@ -179,6 +181,12 @@ void AddReshard(CLI::App& app, CommonOptions& options, Command& chosen) {
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "Points of one read and one write")
       ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  command
+      ->add_option("--index-wait", flags->index_wait,
+                   "Give the servers so long to build the indexes of a copy before its readers are "
+                   "switched; 0s: switch as soon as the points are there")
+      ->check(Valid(ParseDuration, "DURATION"))
       ->capture_default_str();
   command->add_option("--wait", flags->wait, "Wait so long for another job on this cluster")
       ->check(Valid(ParseDuration, "DURATION"))

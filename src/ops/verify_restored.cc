@@ -152,8 +152,9 @@ class Check {
       const std::string trouble = ReplicaTrouble(now);
       if (trouble.empty()) return now;
       if (clock_.Monotonic() >= until) {
-        Differs(trouble);
-        return now;
+        return Error(ErrorCode::kUnavailable,
+                     "'" + input_.plan.target + "' could not be verified: " + trouble,
+                     "`holdfast topology` shows the replicas; restore again when all peers answer");
       }
       HF_RETURN_IF_ERROR(clock_.SleepFor(call_, pause));
     }
@@ -370,6 +371,9 @@ class Check {
 
 Result<VerifiedCollection> VerifyRestored(const CallContext& call, Engine& engine, Clock& clock,
                                           const VerifyInput& input) {
+  Result<VerifiedCollection> verified = Check(call, engine, clock, input).Run();
+  if (verified.ok() || verified.error().code() != ErrorCode::kDataLoss) return verified;
+  // A replica that failed since it was seen in its place; what is lost is lost at the second look.
   return Check(call, engine, clock, input).Run();
 }
 

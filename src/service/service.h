@@ -104,6 +104,8 @@ struct ReshardCommand {
   std::uint32_t passes = 5;
   /// Points of one read and one write.
   std::uint32_t batch = 256;
+  /// How long the indexes of a copy may take before its readers are switched; 0: no time at all.
+  Duration index_wait = std::chrono::hours(1);
   Duration wait{};
   /// Goes on with this interrupted job; the request is then taken from its record.
   std::string resume_job;

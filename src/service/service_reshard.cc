@@ -15,6 +15,7 @@ Result<ReshardOptions> Service::MakeReshardOptions(const CallContext& call,
   options.request = command.request;
   options.points_per_second = command.points_per_second;
   options.passes = command.passes;
+  options.index_wait = command.index_wait;
   options.copy.page.points = command.batch;
   options.user_stop = call.stop;
   HF_TRY(options.fence, parts_->OpenedFence());

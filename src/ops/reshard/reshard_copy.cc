@@ -11,6 +11,7 @@
 #include "ops/insist.h"
 #include "ops/late_change.h"
 #include "ops/parallel.h"
+#include "ops/points/await_indexed.h"
 #include "ops/restore_op.h"
 #include "ops/witnesses.h"
 
@@ -68,6 +69,8 @@ Result<ReshardOutcome> ReshardCopy::Work(StepContext& context) {
         .source = source_points_, .target = parts_.engine, .clock = parts_.clock, .rate = rate_};
     HF_TRY(const std::uint64_t copied, CopyPoints(context, copy, plan_.target, options_.copy));
     context.Note("copied " + FormatCount(copied) + " points into '" + plan_.target + "'");
+    HF_RETURN_IF_ERROR(
+        AwaitIndexed(context, parts_.engine, parts_.clock, plan_.target, options_.index_wait));
     HF_RETURN_IF_ERROR(CatchUp(context));
   }
   Finish(context);

@@ -306,6 +306,38 @@ TEST_F(ReshardCopyTest, ASettingThatTheServerIgnoresEndsItBeforeAPointIsCopied) 
   EXPECT_EQ(engine_.calls(EngineCall::kUpsertPoints), 0U);
 }
 
+/// Optimizers begin when the points are there, and end some time later.
+TEST_F(ReshardCopyTest, ReadersAreSwitchedWhenTheIndexesAreBuilt) {
+  const Points want = Content("docs_v1");
+  for (const bool in_time : {true, false}) {
+    SCOPED_TRACE(in_time);
+    const ReplicaRef busy{.peer = PeerId(101), .collection = kCopy, .shard = ShardId(0)};
+    std::optional<MonotonicTime> began;
+    bool ended = false;
+    Every(1, [&] {
+      if (!began && Content(kCopy).size() == want.size()) {
+        engine_.StartOptimization(busy);
+        began = clock_.Monotonic();
+      }
+      EXPECT_TRUE(ended || !in_time || Live() == "docs_v1");
+      if (!began || clock_.Monotonic() < *began + std::chrono::minutes(20)) return true;
+      engine_.FinishOptimization(busy);
+      ended = true;
+      return false;
+    });
+    options_.index_wait = std::chrono::minutes(in_time ? 60 : 10);
+    Journal journal;
+    ExpectResharded(Run(journal), want);
+    EXPECT_EQ(ended, in_time);
+    EXPECT_EQ(warnings_.size(), in_time ? 0U : 1U);
+    if (!in_time) {
+      EXPECT_THAT(warnings_, ::testing::ElementsAre(HasSubstr("are not built after")));
+    }
+    Clear();
+    Make();
+  }
+}
+
 TEST_F(ReshardCopyTest, ASettingOfTheEndThatTheServerIgnoresIsAWarning) {
   options_.request.settings_json = R"({"strict_mode_config":{"enabled":true}})";
   engine_.IgnoreSetting("strict_mode_config");

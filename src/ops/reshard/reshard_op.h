@@ -48,6 +48,8 @@ struct ReshardOptions {
   std::uint64_t points_per_second = 0;
   /// Most passes that compare all points before the copy gives up on writers that go on.
   std::uint32_t passes = 5;
+  /// How long the servers may take to build the indexes of a copy before its readers are switched.
+  Duration index_wait = std::chrono::hours(1);
   /// Keeps writers away for the last pass; absent: no hook is configured.
   Fence* fence = nullptr;
   /// How long the fence keeps them away at most.
