@@ -127,8 +127,9 @@ class RestoreOp {
     }
   }
   Result<RestoredCollection> RestoreCollection(StepContext& context, CollectionPlan& plan);
-  Result<VerifiedCollection> BuildAndVerify(StepContext& context, const CollectionPlan& plan,
+  Result<VerifiedCollection> BuildAndVerify(StepContext& context, CollectionPlan& plan,
                                             const CollectionRecord& record);
+  Status SendAnew(StepContext& context, CollectionPlan& plan, const CollectionRecord& record);
   Result<bool> Revise(StepContext& context, CollectionPlan& plan);
   Status Build(StepContext& context, const CollectionPlan& plan, const CollectionRecord& record);
   Status Create(StepContext& context, const CallContext& call, const CollectionPlan& plan,

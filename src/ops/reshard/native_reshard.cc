@@ -16,6 +16,8 @@ constexpr Duration kPoll = std::chrono::milliseconds(200);
 /// How often the peers are looked at while points are on their way, and how long one may be silent.
 constexpr Duration kPeersPoll = std::chrono::seconds(5);
 constexpr Duration kPeerPatience = std::chrono::seconds(20);
+/// How long the servers may take to make a replica anew that points are to be migrated into.
+constexpr Duration kRecoverPatience = std::chrono::minutes(5);
 
 /// Version 4 (RFC 9562).
 std::string NewUuid(Random& random) {
@@ -261,25 +263,46 @@ Status NativeReshard::MigrateDown(StepContext& context, const Try& now) {
   if (gone == nullptr) return GaveUp(plan_.collection);
   const ReplicaRef from{
       .peer = Readable(*gone).peer, .collection = plan_.collection, .shard = now.shard};
+  std::vector<ReplicaRef> targets;
   for (const Shard& shard : there.shards) {
     if (shard.key != now.round.key || shard.id == now.shard) continue;
     for (const Replica& replica : shard.replicas) {
-      const ReplicaRef into{
-          .peer = replica.peer, .collection = plan_.collection, .shard = shard.id};
-      HF_TRY(const std::string moved,
-             context.Step(now.prefix + "migrate/" + std::to_string(shard.id.value()) + "/" +
-                              std::to_string(replica.peer.value()),
-                          [&](const CallContext& call) -> Result<std::string> {
-                            HF_RETURN_IF_ERROR(
-                                Again(call, [&] { return Migrate(call, now, from, into); }));
-                            HF_RETURN_IF_ERROR(CheckOwn(call, now));
-                            HF_RETURN_IF_ERROR(Again(
-                                call, [&] { return parts_.engine.FinishMigration(call, into); }));
-                            return std::string("{}");
-                          }));
+      targets.push_back({.peer = replica.peer, .collection = plan_.collection, .shard = shard.id});
     }
   }
+  for (const ReplicaRef& into : targets) {
+    const std::string key = now.prefix + "migrate/" + std::to_string(into.shard.value()) + "/" +
+                            std::to_string(into.peer.value());
+    HF_TRY(const std::string moved,
+           context.Step(key, [&](const CallContext& call) -> Result<std::string> {
+             HF_RETURN_IF_ERROR(AwaitTarget(call, now, into));
+             HF_RETURN_IF_ERROR(Again(call, [&] { return Migrate(call, now, from, into); }));
+             return std::string("{}");
+           }));
+  }
+  // Not before all have their part: until then one that fails ends the resharding, and afterwards
+  // it is made anew from one that has it.
+  HF_RETURN_IF_ERROR(CheckOwn(context.call(), now));
+  for (const ReplicaRef& into : targets) {
+    HF_RETURN_IF_ERROR(
+        Again(context.call(), [&] { return parts_.engine.FinishMigration(context.call(), into); }));
+  }
   return {};
+}
+
+/// What the servers are making anew from another replica would lose what is migrated into it.
+Status NativeReshard::AwaitTarget(const CallContext& call, const Try& now, const ReplicaRef& into) {
+  const MonotonicTime until = parts_.clock.Monotonic() + kRecoverPatience;
+  MonotonicTime look = parts_.clock.Monotonic() + kPeersPoll;
+  for (;;) {
+    HF_TRY(const Collection there, Read(call));
+    const auto state = there.StateOf(into.shard, into.peer);
+    if (state == ReplicaState::kActive || state == ReplicaState::kReshardingScaleDown) return {};
+    HF_RETURN_IF_ERROR(CheckOwn(call, now));
+    HF_RETURN_IF_ERROR(CheckPeersAt(call, look));
+    if (parts_.clock.Monotonic() >= until) return GaveUp(plan_.collection);
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
+  }
 }
 
 /// Migrating again is harmless (transcript 6), so after an error it is simply begun again, unless

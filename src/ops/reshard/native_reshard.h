@@ -106,6 +106,7 @@ class NativeReshard {
   Status MigrateDown(StepContext& context, const Try& now);
   Status Migrate(const CallContext& call, const Try& now, const ReplicaRef& from,
                  const ReplicaRef& to);
+  Status AwaitTarget(const CallContext& call, const Try& now, const ReplicaRef& into);
   Status Replicate(const CallContext& call, const Try& now, PeerId to);
   Status CheckPeersAt(const CallContext& call, MonotonicTime& look);
   Status CheckPeers(const CallContext& call);

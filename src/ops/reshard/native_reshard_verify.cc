@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "model/json.h"
 #include "ops/insist.h"
 #include "ops/reshard/native_reshard.h"
+#include "ops/reshard/write_mark.h"
 
 namespace holdfast {
 namespace {
@@ -18,6 +20,11 @@ constexpr Duration kCountPatience = std::chrono::seconds(30);
 constexpr std::uint32_t kSamplesPerShard = 20;
 /// How long writes that were under way when writers were stopped may take to reach all replicas.
 constexpr Duration kMovedPatience = std::chrono::seconds(10);
+
+std::string Apart(const ReplicaRef& replica, std::uint64_t points, std::uint64_t other) {
+  return Describe(replica) + " has " + std::to_string(points) + " points, another replica of it " +
+         std::to_string(other);
+}
 
 }  // namespace
 
@@ -112,7 +119,7 @@ Result<NativeReshard::Before> NativeReshard::AwaitMoved(const CallContext& call,
   }
 }
 
-/// A sampled point that stands somewhere with another content; empty: none.
+/// What the replicas of a shard do not agree on, in number or in a sampled point; empty: nothing.
 Result<std::string> NativeReshard::Different(const CallContext& call, const Try& now,
                                              const std::vector<SampledPoint>& samples) {
   std::map<std::string, std::string> lines;
@@ -124,9 +131,14 @@ Result<std::string> NativeReshard::Different(const CallContext& call, const Try&
   HF_TRY(const Collection there, Read(call));
   for (const Shard& shard : there.shards) {
     if (shard.key != now.round.key) continue;
+    std::optional<std::uint64_t> points;
     for (const Replica& replica : shard.replicas) {
       if (replica.state != ReplicaState::kActive) continue;
       const ReplicaRef ref{.peer = replica.peer, .collection = there.name, .shard = shard.id};
+      HF_TRY(const PointCounts counts,
+             Again(call, [&] { return parts_.engine.CountPoints(call, ref); }));
+      if (!points) points = counts.all;
+      if (*points != counts.all) return Apart(ref, counts.all, *points);
       HF_TRY(const auto found,
              Again(call, [&] { return parts_.engine.ReadPoints(call, ref, ids); }));
       for (const SampledPoint& point : found) {
@@ -142,8 +154,15 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
                              const std::optional<Before>& before) {
   const MonotonicTime until = parts_.clock.Monotonic() + kCountPatience;
   std::string wrong;
+  std::string apart;
   for (;;) {
     const std::string wrong_before = std::exchange(wrong, {});
+    // Writers may come in between the counts of two replicas, unless their numbers tell otherwise.
+    std::optional<WriteMark> mark;
+    if (!std::exchange(apart, {}).empty() && !before) {
+      HF_TRY(mark, Again(call, [&] { return ReadMark(call, parts_.engine, plan_.collection); }));
+    }
+    std::map<ShardId, std::uint64_t> counted;
     std::string not_active;
     std::uint64_t points = 0;
     HF_TRY(const Collection there, Read(call));
@@ -165,10 +184,18 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
           wrong = Describe(ref) + " has " + std::to_string(counts->all) + " points, " +
                   std::to_string(counts->in_ring) + " of which belong there";
         }
+        const std::uint64_t other = counted.try_emplace(shard.id, counts->all).first->second;
+        if (other != counts->all) apart = Apart(ref, counts->all, other);
         if (replica.peer == Readable(shard).peer) points += counts->in_ring;
       }
     }
     if (ShardsOf(there, now.round.key) != now.round.to) wrong = "the number of shards is wrong";
+    if (wrong.empty() && !apart.empty() && before) wrong = apart;
+    if (wrong.empty() && !apart.empty() && mark) {
+      HF_TRY(const WriteMark later,
+             Again(call, [&] { return ReadMark(call, parts_.engine, plan_.collection); }));
+      if (ProvesQuiet(*mark, later)) wrong = apart;
+    }
     if (wrong.empty() && before && points != before->points) {
       wrong = "the shards have " + std::to_string(points) + " points, before they had " +
               std::to_string(before->points);
@@ -188,8 +215,8 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
         if (!found) wrong = "point " + sample.id_json + " is not what it was";
       }
     }
-    if (wrong.empty() && not_active.empty()) return {};
     const bool late = parts_.clock.Monotonic() >= until;
+    if (wrong.empty() && not_active.empty() && (apart.empty() || late)) return {};
     if (late && !not_active.empty()) {
       return Error(
           ErrorCode::kFailedPrecondition,
@@ -198,9 +225,12 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
     }
     // Seen once it may be a replica that turned Dead between the look and the count.
     if (late && wrong == wrong_before) {
-      return Error(ErrorCode::kDataLoss,
-                   "'" + plan_.collection + "' was resharded and is not right: " + wrong,
-                   "look with `holdfast topology`; the group of the last backup has its points");
+      return Error(
+          ErrorCode::kDataLoss,
+          "'" + plan_.collection + "' was resharded and is not right: " + wrong,
+          "`holdfast topology` shows the replicas; one that has less than the others can be "
+          "dropped, and `holdfast rebalance` makes it anew; the group of the last backup "
+          "has all points");
     }
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
   }
