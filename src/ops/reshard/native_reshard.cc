@@ -16,6 +16,8 @@ constexpr Duration kPoll = std::chrono::milliseconds(200);
 /// How often the peers are looked at while points are on their way, and how long one may be silent.
 constexpr Duration kPeersPoll = std::chrono::seconds(5);
 constexpr Duration kPeerPatience = std::chrono::seconds(20);
+/// How long a transfer that has begun may be unknown to a peer.
+constexpr Duration kSeenPatience = std::chrono::seconds(3);
 /// How long the servers may take to make a replica anew that points are to be migrated into.
 constexpr Duration kRecoverPatience = std::chrono::minutes(5);
 
@@ -316,9 +318,19 @@ Status NativeReshard::Migrate(const CallContext& call, const Try& now, const Rep
     });
   };
   HF_TRY(Collection there, Read(call));
-  // Immediately before: to a shard that an abort has removed it would end the cluster's consensus.
-  HF_RETURN_IF_ERROR(CheckOwn(call, now));
-  if (!runs(there)) HF_RETURN_IF_ERROR(parts_.engine.MigratePoints(call, from, to));
+  const MonotonicTime until = parts_.clock.Monotonic() + kSeenPatience;
+  while (!runs(there)) {
+    // Immediately before: to a shard that an abort has removed it would end the cluster's
+    // consensus.
+    HF_RETURN_IF_ERROR(CheckOwn(call, now));
+    const Status begun = parts_.engine.MigratePoints(call, from, to);
+    if (begun.ok()) break;
+    // The peer that was asked may not have heard yet of what an earlier run of the job had begun.
+    const bool refused = begun.error().code() == ErrorCode::kFailedPrecondition;
+    if (!refused || parts_.clock.Monotonic() >= until) return begun;
+    HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
+    HF_TRY(there, Read(call));
+  }
   MonotonicTime look = parts_.clock.Monotonic() + kPeersPoll;
   do {
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));

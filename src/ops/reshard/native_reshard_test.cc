@@ -117,6 +117,12 @@ struct World {
   std::vector<std::string> warnings;
 };
 
+std::set<std::size_t> Between(std::size_t from, std::size_t to) {
+  std::set<std::size_t> counts;
+  for (std::size_t i = std::min(from, to); i <= std::max(from, to); ++i) counts.insert(i);
+  return counts;
+}
+
 TEST(NativeReshardTest, UpAndDownKeepEveryPoint) {
   World world;
   const auto up = world.Run(4);
@@ -521,12 +527,7 @@ TEST_P(NativeReshardSweep, CtrlCLeavesWholeRoundsOnly) {
     if (!done.ok()) {
       EXPECT_EQ(done.error().code(), ErrorCode::kCancelled) << done.error().ToString();
     }
-    std::set<std::size_t> allowed;
-    for (std::size_t i = std::min(GetParam().from, GetParam().to);
-         i <= std::max(GetParam().from, GetParam().to); ++i) {
-      allowed.insert(i);
-    }
-    world.ExpectWhole(allowed);
+    world.ExpectWhole(Between(GetParam().from, GetParam().to));
   }
 }
 
@@ -550,6 +551,39 @@ TEST_P(NativeReshardSweep, WritersGoOnMeanwhile) {
   world.ExpectWhole({GetParam().to}, expected.size());
   const auto ids = world.engine.Ids("docs");
   EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()), expected);
+}
+
+/// It is made anew from another one, which may not have had its part of what moves.
+TEST_P(NativeReshardSweep, AReplicaThatIsMadeAnewAtAnyMomentLosesNothing) {
+  const std::uint64_t calls = CallsOf(GetParam().from, GetParam().to);
+  std::uint64_t passed = 0;
+  for (std::uint64_t n = 1; n <= calls; ++n) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    World world(GetParam().from);
+    world.engine.BeforeCall(n, [&] {
+      const Topology now = world.engine.Now();
+      for (const Shard& shard : now.FindCollection("docs")->shards) {
+        const PeerId peer = shard.replicas[n % shard.replicas.size()].peer;
+        world.engine.LoseReplica({.peer = peer, .collection = "docs", .shard = shard.id});
+      }
+    });
+    for (std::uint64_t later = n + 1 + n % 7; later < n + 400; ++later) {
+      world.engine.BeforeCall(later, [&] {
+        for (const Peer& peer : world.engine.Now().peers) world.engine.RecoverReplicas(peer.id);
+      });
+    }
+    const auto done = world.Run(GetParam().to);
+    for (const Peer& peer : world.engine.Now().peers) world.engine.RecoverReplicas(peer.id);
+    if (done.ok()) {
+      world.ExpectWhole({GetParam().to});
+      ++passed;
+      continue;
+    }
+    // Refused before anything began, or taken back; rounds before stay.
+    EXPECT_NE(done.error().code(), ErrorCode::kDataLoss) << done.error().ToString();
+    world.ExpectWhole(Between(GetParam().from, GetParam().to));
+  }
+  EXPECT_GT(passed, calls / 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, NativeReshardSweep,

@@ -163,6 +163,7 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
       HF_TRY(mark, Again(call, [&] { return ReadMark(call, parts_.engine, plan_.collection); }));
     }
     std::map<ShardId, std::uint64_t> counted;
+    std::vector<ReplicaRef> foreign;
     std::string not_active;
     std::uint64_t points = 0;
     HF_TRY(const Collection there, Read(call));
@@ -181,6 +182,7 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
               .WithHint("run " + ResumeCommand() + " when the peer is back");
         }
         if (counts->all != counts->in_ring) {
+          foreign.push_back(ref);
           wrong = Describe(ref) + " has " + std::to_string(counts->all) + " points, " +
                   std::to_string(counts->in_ring) + " of which belong there";
         }
@@ -231,6 +233,10 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
           "`holdfast topology` shows the replicas; one that has less than the others can be "
           "dropped, and `holdfast rebalance` makes it anew; the group of the last backup "
           "has all points");
+    }
+    // One that was made anew from another that had not been cleaned yet; the next look judges it.
+    for (const ReplicaRef& replica : wrong == wrong_before ? foreign : std::vector<ReplicaRef>()) {
+      static_cast<void>(parts_.engine.CleanReplica(call, replica).ok());
     }
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
   }

@@ -374,7 +374,11 @@ Status ReshardCopy::Verify(const CallContext& call, std::uint64_t points) {
   for (std::string before;; before = differs) {
     HF_TRY(differs, CountDifferences(call, now, points));
     if (differs.empty()) return {};
-    if (differs == before || parts_.clock.Monotonic() >= until) return NotWhatWasCopied(differs);
+    if (differs == before) return NotWhatWasCopied(differs);
+    if (!before.empty() && parts_.clock.Monotonic() >= until) {
+      return Error(ErrorCode::kUnavailable,
+                   "'" + plan_.target + "' does not come to rest: " + differs);
+    }
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
     HF_TRY(now, AwaitActive(call, until));
   }
