@@ -113,8 +113,6 @@ class ScriptedEngine final : public Engine {
   /// there is none, the replica's own peer is dead, a stream of it is open (it holds the shard's
   /// locks), or it has been Dead for less than `takes`.
   bool RecoverReplica(const ReplicaRef& replica, Duration takes = Duration(0));
-  /// The peer restarts with an empty disk: what it held is Dead and empty.
-  void LoseDisk(PeerId peer);
   /// RecoverReplica() for all Dead ones of the peer.
   void RecoverReplicas(PeerId peer);
   /// From now on deletes only hide points in memory; ends with everything applied.

@@ -413,7 +413,7 @@ TEST_F(RestoreCopyTest, APeerThatReturnsWithoutItsDiskWhileItIsComparedIsNoMatte
       // Once the copy is whole.
       if (opened_ < 2) return;
       ++compared;
-      world_.engine.LoseDisk(PeerId(102));
+      world_.engine.StartPeer(PeerId(102), /*lost_disk=*/true);
       for (std::uint64_t later = at + 4; later < at + 400; ++later) {
         world_.engine.BeforeCall(later, [&] { world_.engine.RecoverReplicas(PeerId(102)); });
       }

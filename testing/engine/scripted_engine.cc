@@ -261,11 +261,6 @@ bool ScriptedEngine::RecoverReplica(const ReplicaRef& replica, Duration takes) {
   return false;
 }
 
-void ScriptedEngine::LoseDisk(PeerId peer) {
-  KillPeer(peer);
-  StartPeer(peer, /*lost_disk=*/true);
-}
-
 void ScriptedEngine::RecoverReplicas(PeerId peer) {
   for (const Collection& there : Now().collections) {
     for (const Shard& shard : there.shards) {

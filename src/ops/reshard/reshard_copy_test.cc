@@ -741,7 +741,7 @@ TEST_F(ReshardCopyTest, APeerThatReturnsWithoutItsDiskAtAnyMomentIsNoDamage) {
     SCOPED_TRACE("call " + std::to_string(n));
     options_.fence = n % 2 == 0 ? &fence : nullptr;
     const std::uint64_t at = engine_.calls() + n;
-    engine_.BeforeCall(at, [&] { engine_.LoseDisk(PeerId(102)); });
+    engine_.BeforeCall(at, [&] { engine_.StartPeer(PeerId(102), /*lost_disk=*/true); });
     for (std::uint64_t later = at + 4; later < at + 400; ++later) {
       engine_.BeforeCall(later, [&] { engine_.RecoverReplicas(PeerId(102)); });
     }
