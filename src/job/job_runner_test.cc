@@ -627,6 +627,20 @@ TEST_F(JobRunnerTest, AResultThatTheCatalogCannotTakeDoesNotKeepTheJobFromEnding
   EXPECT_THAT(recorder_.lines(), Contains(HasSubstr("result is not recorded")));
 }
 
+TEST_F(JobRunnerTest, AnEndWhoseReplyIsLostIsRecordedOnceAndWithoutAWarning) {
+  JobRunner runner = NewRunner();
+  for (const bool succeeds : {true, false}) {
+    const auto report = runner.Run({}, Spec(), [&](StepContext&) -> Result<std::string> {
+      journal_.LoseReply();
+      if (!succeeds) return Error(ErrorCode::kInvalidArgument, "no");
+      return std::string("{}");
+    });
+    EXPECT_EQ(report.ok(), succeeds);
+  }
+  EXPECT_THAT(recorder_.lines(),
+              ElementsAre("started 1", "ended complete", "started 1", "ended failed"));
+}
+
 TEST_F(JobRunnerTest, TheObserverSeesProgressWhileTheBodyRuns) {
   options_.progress_interval = milliseconds(1);
   JobRunner runner = NewRunner();

@@ -173,9 +173,14 @@ bool JobRunner::Session::RecordEnd(const JobEnd& end, std::string result_json) {
   if (end.error) outcome.error_json = ErrorToJson(*end.error);
   // Not the caller's call: a job that was cancelled is recorded as cancelled.
   const CallContext call = parts_.clock.Within({}, parts_.options.record_patience);
-  while (true) {
+  // An attempt whose reply was lost may have recorded it.
+  const auto is_recorded = [&] {
+    const auto job = parts_.jobs.FindJob(call, id_);
+    return job.ok() && *job && (*job)->record.state == outcome.state;
+  };
+  for (bool lost = false;; lost = true) {
     const Status recorded = parts_.jobs.FinishJob(call, lease(), id_, outcome);
-    if (recorded.ok()) break;
+    if (recorded.ok() || (lost && is_recorded())) break;
     if (recorded.error().code() == ErrorCode::kInvalidArgument && !outcome.result_json.empty()) {
       Warn(fmt::format("The job's result is not recorded: {}", recorded.error().ToString()));
       outcome.result_json.clear();

@@ -29,6 +29,11 @@ class FaultyJournal final : public PassingJournal<FaultyJournal> {
     const std::scoped_lock lock(mutex_);
     error_ = std::move(error);
   }
+  /// The next call takes effect, and nobody hears of it.
+  void LoseReply() {
+    const std::scoped_lock lock(mutex_);
+    lose_reply_ = true;
+  }
   bool dead() const {
     const std::scoped_lock lock(mutex_);
     return dead_;
@@ -44,11 +49,13 @@ class FaultyJournal final : public PassingJournal<FaultyJournal> {
   template <class F>
   auto Pass(F work) -> decltype(work()) {
     bool after = false;
+    bool lost = false;
     {
       const std::scoped_lock lock(mutex_);
       ++calls_;
       if (error_) return *error_;
       if (dead_) return Dead();
+      lost = std::exchange(lose_reply_, false);
       if (calls_ == die_at_) {
         dead_ = true;
         if (!die_after_) return Dead();
@@ -57,6 +64,7 @@ class FaultyJournal final : public PassingJournal<FaultyJournal> {
     }
     auto result = work();
     if (after) return Dead();
+    if (lost) return Error(ErrorCode::kUnavailable, "injected: the reply is lost");
     return result;
   }
   static Error Dead() { return {ErrorCode::kInternal, "injected: this process is dead"}; }
@@ -66,6 +74,7 @@ class FaultyJournal final : public PassingJournal<FaultyJournal> {
   std::uint64_t die_at_ = 0;
   bool die_after_ = false;
   bool dead_ = false;
+  bool lose_reply_ = false;
   std::optional<Error> error_;
 };
 
