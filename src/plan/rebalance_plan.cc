@@ -199,8 +199,7 @@ class Rebalancer {
     for (const auto& [name, shards] : request_.wanted) {
       const Collection* collection = topology_.FindCollection(name);
       if (collection == nullptr) {
-        return Error(ErrorCode::kInvalidArgument,
-                     "the wanted layout names '" + name + "', which is not there");
+        return NoSuchCollection(name);
       }
       for (const ShardPlacement& placement : shards) {
         const std::string where =
@@ -209,24 +208,50 @@ class Rebalancer {
           return Error(ErrorCode::kInvalidArgument,
                        "the wanted layout names " + where + ", which is not there");
         }
-        const std::set<PeerId> distinct(placement.peers.begin(), placement.peers.end());
-        if (placement.peers.empty() || distinct.size() != placement.peers.size()) {
-          return Error(ErrorCode::kInvalidArgument,
-                       "the wanted layout must give " + where + " different peers");
+        if (placement.peers.empty()) {
+          return Error(ErrorCode::kInvalidArgument, "the wanted layout names no peer for " + where,
+                       "name at least one, or leave the shard out: then it stays as it is");
         }
+        std::set<PeerId> distinct;
         for (const PeerId peer : placement.peers) {
+          if (!distinct.insert(peer).second) {
+            return Error(ErrorCode::kInvalidArgument,
+                         "the wanted layout names " + FormatPeer(peer) + " twice for " + where,
+                         "a peer holds at most one replica of a shard");
+          }
           if (StaysSilent(peer)) {
             stuck_.insert({name, placement.shard});
             plan_.left.push_back(where + " cannot be brought to " + FormatPeer(peer));
           } else if (!Usable(peer)) {
-            return Error(ErrorCode::kInvalidArgument, "the wanted layout gives " + where + " to " +
-                                                          FormatPeer(peer) +
-                                                          ", which cannot be used");
+            return Error(ErrorCode::kInvalidArgument,
+                         "the wanted layout gives " + where + " to " + FormatPeer(peer) + ", " +
+                             WhyNotUsable(peer),
+                         "`holdfast topology` lists the peers");
           }
         }
       }
     }
     return {};
+  }
+
+  Error NoSuchCollection(const std::string& name) const {
+    for (const Collection& collection : topology_.collections) {
+      if (std::ranges::find(collection.aliases, name) == collection.aliases.end()) continue;
+      return Error(ErrorCode::kInvalidArgument,
+                   "the wanted layout names '" + name + "', which is an alias of the collection '" +
+                       collection.name + "'",
+                   "name it by its own name '" + collection.name + "'");
+    }
+    return Error(ErrorCode::kInvalidArgument,
+                 "the wanted layout names '" + name + "', which is not there",
+                 "`holdfast topology` lists the collections");
+  }
+
+  std::string WhyNotUsable(PeerId id) const {
+    const Peer* peer = topology_.FindPeer(id);
+    if (peer == nullptr) return "and the cluster has no such peer";
+    if (!peer->answers) return "which does not answer (" + peer->trouble + ")";
+    return "which is draining, as the configuration has it";
   }
 
   std::vector<ShardDemand> Demands(std::size_t number) {

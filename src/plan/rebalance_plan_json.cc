@@ -1,5 +1,8 @@
 // A rebalance plan as JSON, for `--dry-run --json`, and back; and plan files.
 
+#include <algorithm>
+#include <initializer_list>
+#include <set>
 #include <utility>
 
 #include "model/json.h"
@@ -19,22 +22,54 @@ Result<RebalanceAction> ActionFrom(const std::string& name) {
   return Error(ErrorCode::kDataLoss, "a rebalance plan has an unknown action '" + name + "'");
 }
 
-Result<std::vector<ShardPlacement>> ShardsFrom(const Json& list) {
+/// People write plan files: what is not understood may be what they care for most.
+Status OnlyMembers(const Json& object, std::initializer_list<std::string_view> known,
+                   const std::string& what) {
+  for (const auto& [name, value] : object.items()) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    std::string names;
+    for (const std::string_view one : known) {
+      names += (names.empty() ? "'" : " and '") + std::string(one) + "'";
+    }
+    return Error(ErrorCode::kInvalidArgument,
+                 what + " has a member '" + name + "', which nobody knows",
+                 "leave it out; what can be said there: " + names);
+  }
+  return {};
+}
+
+Result<std::vector<ShardPlacement>> ShardsFrom(const std::string& name, const Json& list) {
   std::vector<ShardPlacement> shards;
+  std::set<ShardId> seen;
   if (!list.is_array()) {
-    return Error(ErrorCode::kInvalidArgument, "a collection of the wanted layout is no list");
+    return Error(ErrorCode::kInvalidArgument,
+                 "the wanted layout of '" + name + "' is no list of shards");
   }
   for (const Json& item : list) {
-    Reader in(item, "a shard of the wanted layout");
+    Reader in(item, "a shard of '" + name + "' in the wanted layout");
     ShardPlacement placement{
         .shard = ShardId(in.Number32("shard")), .peers = {}, .reasons = {}, .revision = 0};
+    HF_RETURN_IF_ERROR(in.status());
+    const std::string where =
+        "shard " + std::to_string(placement.shard.value()) + " of '" + name + "'";
+    HF_RETURN_IF_ERROR(OnlyMembers(item, {"shard", "peers"}, "the wanted layout of " + where));
+    if (!in.Has("peers")) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "the wanted layout of " + where + " has no list 'peers'");
+    }
     for (const Json& peer : in.Array("peers")) {
       if (!peer.is_number_unsigned()) {
-        return Error(ErrorCode::kInvalidArgument, "a peer of the wanted layout is no number");
+        return Error(ErrorCode::kInvalidArgument,
+                     "a peer of " + where + " in the wanted layout is not given as a number",
+                     "write the id of a peer as a number, without quotes: 17, not \"17\"");
       }
       placement.peers.push_back(PeerId(peer.get<std::uint64_t>()));
     }
     HF_RETURN_IF_ERROR(in.status());
+    if (!seen.insert(placement.shard).second) {
+      return Error(ErrorCode::kInvalidArgument, "the wanted layout names " + where + " twice",
+                   "leave one of the two entries out");
+    }
     shards.push_back(std::move(placement));
   }
   return shards;
@@ -96,9 +131,10 @@ Result<std::map<std::string, std::vector<ShardPlacement>>> WantedLayoutFromJson(
   const Json& collections = in.At("collections");
   if (!collections.is_object()) in.Fail("collections", "object");
   if (!in.status().ok()) return Error(in.status().error()).As(ErrorCode::kInvalidArgument);
+  HF_RETURN_IF_ERROR(OnlyMembers(*document, {"collections"}, "the wanted layout"));
   std::map<std::string, std::vector<ShardPlacement>> wanted;
   for (const auto& [name, list] : collections.items()) {
-    auto shards = ShardsFrom(list);
+    auto shards = ShardsFrom(name, list);
     if (!shards.ok()) return Error(shards.error()).As(ErrorCode::kInvalidArgument);
     wanted[name] = *std::move(shards);
   }
