@@ -112,7 +112,8 @@ Result<NativeReshard::Before> NativeReshard::AwaitMoved(const CallContext& call,
       return Error(ErrorCode::kAborted,
                    "not every write reached both places of a point of '" + plan_.collection +
                        "' that moves: " + wrong,
-                   "see that all peers answer, and try again");
+                   "see that all peers answer and that no shard has points of another one (POST "
+                   "/collections/NAME/shards/N/cleanup removes them), then try again");
     }
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
     HF_TRY(before, Look(call, now));
