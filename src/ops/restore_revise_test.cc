@@ -60,6 +60,45 @@ TEST(RestoreReviseTest, APeerThatDiesAtAnyCallIsPlannedAround) {
   EXPECT_GT(planned_around, 20);
 }
 
+/// The servers may take an empty one of theirs, which nobody has sent anything to, as its source.
+TEST(RestoreReviseTest, AReplicaThatIsMadeAnewMeanwhileGetsItsImageAgain) {
+  int hurt = 0;
+  for (std::uint64_t number = 1;; ++number) {
+    SCOPED_TRACE("before call " + std::to_string(number));
+    Lost lost(2);
+    testing::ScriptedEngine& engine = lost.world.engine;
+    bool reached = false;
+    engine.BeforeCall(engine.calls() + number, [&] {
+      reached = true;
+      const Topology now = engine.Now();
+      const Collection* const docs = now.FindCollection("docs");
+      if (docs == nullptr) return;
+      for (const Shard& shard : docs->shards) {
+        for (const Replica& one : shard.replicas) {
+          const ReplicaRef replica{.peer = one.peer, .collection = "docs", .shard = shard.id};
+          const std::size_t before = engine.Content(replica).size();
+          if (before == 0 || !engine.LoseReplica(replica)) continue;
+          engine.RecoverReplica(replica);
+          hurt += engine.Content(replica).size() < before ? 1 : 0;
+        }
+      }
+    });
+    const auto restored = lost.world.Restore(lost.group);
+    if (!reached) break;
+    ASSERT_TRUE(restored.ok()) << restored.error().ToString();
+    const Topology now = engine.Now();
+    for (const Shard& shard : now.FindCollection("docs")->shards) {
+      ASSERT_EQ(shard.replicas.size(), 2U);
+      EXPECT_EQ(
+          engine.Content({.peer = shard.replicas[0].peer, .collection = "docs", .shard = shard.id}),
+          engine.Content(
+              {.peer = shard.replicas[1].peer, .collection = "docs", .shard = shard.id}));
+    }
+    EXPECT_EQ(engine.Ids("docs").size(), 120U);
+  }
+  EXPECT_GT(hurt, 0);
+}
+
 TEST(RestoreReviseTest, WhatThePeersThatAreLeftCannotTakeIsRefusedAndRemoved) {
   Lost lost(3);
   lost.world.engine.BeforeCall(lost.world.engine.calls() + 12,

@@ -41,8 +41,9 @@ struct VerifiedCollection {
 /// "Verified" as design.md defines it: every planned replica Active and no other one, both counts
 /// of every replica within the group's, indexes and shard keys there, sampled points equal, golden
 /// queries answered as recorded, no tombstone answers. Samples and queries that writers may have
-/// changed at the cut are compared too, and reported as warnings. kDataLoss listing what differs,
-/// at most kDifferencesMax of them.
+/// changed at the cut are compared too, and reported as warnings. kDataLoss listing what differs at
+/// two looks in a row, at most kDifferencesMax of them; kUnavailable when the replicas do not come
+/// to be as planned.
 ///
 /// Of a collection that was copied the shards are others than the group's: each must be Active with
 /// all its replicas and hold nothing but points that belong to it, and together they must hold what
