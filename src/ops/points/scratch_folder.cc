@@ -14,6 +14,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace holdfast {
 namespace {
@@ -44,6 +45,20 @@ bool IsLeft(const std::string& folder, std::time_t now) {
   return free;
 }
 
+/// The lock last: what is left by a crash in between is still known to be nobody's.
+void Remove(const std::string& folder) {
+  std::error_code failed;
+  std::vector<std::filesystem::path> inside;
+  std::filesystem::directory_iterator entries(folder, failed);
+  for (; !failed && entries != std::filesystem::directory_iterator(); entries.increment(failed)) {
+    if (entries->path().filename() != kLock) inside.push_back(entries->path());
+  }
+  // What cannot be removed now is tried again by the next one.
+  std::error_code ignored;
+  for (const auto& path : inside) std::filesystem::remove_all(path, ignored);
+  std::filesystem::remove_all(folder, ignored);
+}
+
 void Sweep(const std::string& parent, const std::string& newest) {
   struct stat about{};
   if (::lstat(newest.c_str(), &about) != 0) return;
@@ -51,10 +66,7 @@ void Sweep(const std::string& parent, const std::string& newest) {
   std::filesystem::directory_iterator entries(parent, failed);
   for (; !failed && entries != std::filesystem::directory_iterator(); entries.increment(failed)) {
     if (!entries->path().filename().string().starts_with(kPrefix)) continue;
-    if (!IsLeft(entries->path(), about.st_mtime)) continue;
-    // What cannot be removed now is tried again by the next one.
-    std::error_code ignored;
-    std::filesystem::remove_all(entries->path(), ignored);
+    if (IsLeft(entries->path(), about.st_mtime)) Remove(entries->path());
   }
 }
 
@@ -80,8 +92,7 @@ Result<std::unique_ptr<ScratchFolder>> ScratchFolder::Make(const std::string& pa
 }
 
 ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
+  Remove(path_);
   ::close(lock_);
 }
 
