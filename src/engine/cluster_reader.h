@@ -19,6 +19,8 @@ struct ReplicaHealth {
   ReplicaState state = ReplicaState::kUnknown;
   /// Status of the shard is green or grey, or whatever this server shows for "not working on it".
   bool calm = false;
+  /// Nothing waits to be optimized either (green): grey goes on only with the next write.
+  bool optimized = false;
   /// Optimizations running on this replica's peer for this collection.
   std::uint32_t optimizations_running = 0;
   /// Operations accepted and not yet applied.

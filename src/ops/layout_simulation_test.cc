@@ -536,7 +536,8 @@ class LayoutSimulation {
         EXPECT_GE(peers.size(),
                   std::min<std::size_t>(collection.replication_factor, usable.size()));
         for (const PeerId peer : peers) {
-          EXPECT_TRUE(usable.contains(peer)) << "peer " << peer.value() << " has to be empty";
+          EXPECT_TRUE(usable.contains(peer) || usable.size() < collection.replication_factor)
+              << "peer " << peer.value() << " has to be empty";
           ++held[peer];
           ++all;
         }
@@ -600,6 +601,8 @@ class LayoutSimulation {
     bool clean = true;
     for (std::int64_t tries = Chance(1, 2); tries > 0; --tries) {
       const ProcessTrouble trouble = SomeTrouble("rebalance");
+      // A drop that the servers carry out after the next run has looked is not seen by it.
+      if (ended) life_.clock.Advance(std::chrono::seconds(10));
       Ended next = RunRebalance(options, trouble, job);
       CheckEnd("rebalance", next, trouble);
       // One that came to nothing leaves things as they were.

@@ -314,13 +314,16 @@ Result<BackupPlan> PlanBackup(const Topology& topology,
   // A group of nothing would be the latest one all the same.
   const bool nothing_left = plan.collections.empty();
   if (!refusals.empty() && (!request.skip_unhealthy || nothing_left)) {
-    return Error(all_passing ? ErrorCode::kBusy : ErrorCode::kFailedPrecondition,
-                 "cannot back up " + Join(refusals, " | "),
-                 all_passing ? "nothing was changed; try later, or pass --wait"
-                 : nothing_left
-                     ? "repair what is named: nothing else is left to back up"
-                     : "repair what is named, or pass --skip-unhealthy for a complete group of the "
-                       "rest");
+    return Error(
+        all_passing ? ErrorCode::kBusy : ErrorCode::kFailedPrecondition,
+        "cannot back up " + Join(refusals, " | "),
+        all_passing ? "nothing was changed; try later, or pass --wait"
+        : nothing_left
+            ? "repair what is named (`holdfast jobs` shows what was interrupted and can be "
+              "resumed): nothing else is left to back up"
+            : "repair what is named (`holdfast jobs` shows what was interrupted and can be "
+              "resumed), or pass --skip-unhealthy for a complete group of the "
+              "rest");
   }
   return plan;
 }

@@ -1,6 +1,7 @@
 #include "plan/rebalance_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -33,6 +34,11 @@ class Rebalancer {
     const std::vector<RoomLack> lacks = Place();
     for (std::size_t i = 0; i < collections_.size(); ++i) {
       AddSteps(*collections_[i], placed_[i].shards);
+    }
+    for (const auto& [what, shards] : kept_) {
+      plan_.left.push_back(FormatPeer(what.second) + " keeps " + std::to_string(shards) +
+                           " shards of '" + what.first + "' although it is to be emptied: only " +
+                           std::to_string(usable_.size()) + " peers can be used");
     }
     for (const RoomLack& lack : lacks) {
       std::string text = FormatPeer(lack.peer) + " would need " + FormatSize(lack.needed) +
@@ -150,7 +156,9 @@ class Rebalancer {
                                "wait until its transfers have ended");
     }
     if (!collection.resharding.empty()) {
-      findings_.PassingProblem(name + " is being resharded", "wait until that has ended");
+      findings_.PassingProblem(name + " is being resharded",
+                               "wait until that has ended; `holdfast jobs` names a reshard of its "
+                               "own that was interrupted, which ends it with --resume");
     }
     for (const Shard& shard : collection.shards) {
       bool active = false;
@@ -271,7 +279,9 @@ class Rebalancer {
       }
       wanted = std::max<std::size_t>({1, collection.replication_factor, wanted + silent}) - silent;
       wanted = std::max<std::size_t>(1, wanted);
-      short_of_peers = short_of_peers || wanted > usable_.size();
+      short_of_peers =
+          short_of_peers ||
+          std::min<std::size_t>(wanted, collection.replication_factor) > usable_.size();
       demand.replicas = static_cast<std::uint32_t>(std::min(wanted, usable_.size()));
       if (!placed_.empty()) {
         const auto& shards = placed_[number].shards;
@@ -340,8 +350,16 @@ class Rebalancer {
     for (std::size_t i = next; i < fresh.size(); ++i) {
       add(RebalanceAction::kReplicate, stays != sources.end() ? *stays : fresh.front(), fresh[i]);
     }
-    for (std::size_t i = next; i < leaving.size(); ++i) {
-      if (exactly || !Usable(leaving[i])) add(RebalanceAction::kDrop, leaving[i], leaving[i]);
+    // Without being told so no shard gets fewer replicas than it has or is to have.
+    const std::size_t least = std::min<std::size_t>(sources.size(), collection.replication_factor);
+    for (std::size_t i = next, held = wanted.size(); i < leaving.size(); ++i) {
+      if (!exactly && Usable(leaving[i])) continue;
+      if (!exactly && held < least) {
+        ++held;
+        ++kept_[{collection.name, leaving[i]}];
+        continue;
+      }
+      add(RebalanceAction::kDrop, leaving[i], leaving[i]);
     }
     for (const PeerId peer : gone) add(RebalanceAction::kDrop, peer, peer);
   }
@@ -355,6 +373,8 @@ class Rebalancer {
   std::vector<LevelledCollection> placed_;
   /// Shards that are left as they are.
   std::set<std::pair<std::string, ShardId>> stuck_;
+  /// By collection and peer: shards that stay on a peer that is to be emptied.
+  std::map<std::pair<std::string, PeerId>, std::size_t> kept_;
   PlanFindings findings_;
 };
 

@@ -209,7 +209,8 @@ Result<ReshardPlan> PlanReshard(const Topology& cluster, const ReshardRequest& r
   } else {
     plan.target = plan.source;
     if (!facts.native_refusal.empty()) {
-      findings.Problem("native: " + facts.native_refusal, "use --method copy");
+      findings.Problem("native: " + facts.native_refusal,
+                       "once all peers answer, --method copy needs none of it");
     }
     if (!plan.changes.empty()) {
       findings.Problem("native resharding keeps the collection with its settings",

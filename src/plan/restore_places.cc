@@ -66,7 +66,7 @@ Status RestorePlacer::Consolidate(bool begun) {
   if (!target_.collections.empty() && !request_.accept_crowding && !begun) {
     findings_.Problem("the target is in use (" + std::to_string(target_.collections.size()) +
                           " collections), and everything would go to one of its peers",
-                      "pass --yes as well if that is meant");
+                      "pass --yes and --allow-consolidation if that is meant");
   }
   return {};
 }

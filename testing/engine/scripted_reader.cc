@@ -63,6 +63,7 @@ Result<ReplicaHealth> ScriptedEngine::ReadHealth(const CallContext& call,
     ReplicaHealth health;
     health.state = found->state;
     health.calm = !found->optimizing;
+    health.optimized = health.calm;
     for (const auto& [id, shard] : world_->Must(replica.collection).shards) {
       const auto same_peer = shard.replicas.find(replica.peer);
       if (same_peer != shard.replicas.end() && same_peer->second.optimizing) {

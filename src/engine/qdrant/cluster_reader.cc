@@ -28,7 +28,8 @@ constexpr const char* kGatherSeconds = "10";
 constexpr std::uint32_t kSegmentsGuess = 4;
 constexpr std::uint32_t kNoSuchShard = std::numeric_limits<std::uint32_t>::max();
 
-bool IsCalm(const std::string& status) { return status == "green" || status == "grey"; }
+constexpr std::string_view kGreen = "green";
+bool IsCalm(const std::string& status) { return status == kGreen || status == "grey"; }
 
 bool IsOurEnd(Clock& clock, const CallContext& call) { return !clock.Check(call).ok(); }
 
@@ -367,6 +368,7 @@ Result<ReplicaHealth> QdrantClusterReader::HealthFrom(const CallContext& call, c
   ReplicaHealth health;
   health.state = shard.state;
   health.calm = IsCalm(shard.status);
+  health.optimized = shard.status == kGreen;
   health.update_queue_length = shard.update_queue_length;
   health.update_op_num = shard.update_op_num;
   health.points_deferred = shard.points_deferred;
@@ -411,6 +413,7 @@ Result<std::vector<ReplicaHealth>> QdrantClusterReader::ReadHealths(
           health.state = replica.state;
           // An optimization that runs shows as yellow (reference 6.2).
           health.calm = IsCalm(replica.status);
+          health.optimized = replica.status == kGreen;
           health.bytes = PredictTarBytes(local);
         }
       }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "base/size.h"
 #include "ops/insist.h"
 
 namespace holdfast {
@@ -11,47 +10,67 @@ namespace {
 
 constexpr Duration kPollMin = std::chrono::milliseconds(500);
 constexpr Duration kPollMax = std::chrono::seconds(10);
+/// Without anything at work for so long nothing will be.
+constexpr Duration kStalled = std::chrono::seconds(30);
 /// A server begins to optimize a moment after the write that asks for it.
-constexpr int kIdleLooks = 2;
+constexpr int kDoneLooks = 2;
 
-/// A replica whose optimizers are at work; empty: none.
-Result<std::string> AtWork(const CallContext& call, Engine& engine, const std::string& collection) {
+struct Look {
+  /// A replica that is not done, with the reason; empty: none.
+  std::string open;
+  /// Something is being optimized.
+  bool at_work = false;
+};
+
+Result<Look> LookAt(const CallContext& call, Engine& engine, const std::string& collection) {
   HF_TRY(const Collection there, engine.ReadCollection(call, collection));
+  Look look;
   for (const Shard& shard : there.shards) {
     for (const Replica& replica : shard.replicas) {
       const ReplicaRef ref{.peer = replica.peer, .collection = collection, .shard = shard.id};
       const auto health = engine.ReadHealth(call, ref);
       if (!health.ok() && !AnotherMayAnswer(health.error().code())) return health.error();
-      if (health.ok() && !health->idle()) return Describe(ref);
+      if (!health.ok()) {
+        look.open = Describe(ref) + " does not answer";
+        continue;
+      }
+      const bool works = !health->calm && health->optimizations_running > 0;
+      look.at_work = look.at_work || works;
+      if (health->optimized && health->optimizations_running == 0) continue;
+      look.open = Describe(ref) + (works ? " is at work" : " waits");
     }
   }
-  return std::string();
+  return look;
 }
 
 }  // namespace
 
-Status AwaitIndexed(StepContext& context, Engine& engine, Clock& clock,
-                    const std::string& collection, Duration patience) {
-  if (patience <= Duration(0)) return {};
+Result<std::string> AwaitIndexed(StepContext& context, Engine& engine, Clock& clock,
+                                 const std::string& collection, Duration patience) {
+  if (patience <= Duration(0)) return std::string();
   const CallContext& call = context.call();
   context.progress().BeginPhase("indexes");
   const MonotonicTime until = clock.Monotonic() + patience;
+  MonotonicTime worked = clock.Monotonic();
   Duration pause = kPollMin;
-  for (int idle = 0;;) {
-    const Result<std::string> busy =
-        Insist(call, clock, patience, [&] { return AtWork(call, engine, collection); });
+  for (int done = 0;;) {
+    const Result<Look> look =
+        Insist(call, clock, patience, [&] { return LookAt(call, engine, collection); });
     HF_RETURN_IF_ERROR(clock.Check(call));
-    if (!busy.ok()) return busy.error();
-    idle = busy->empty() ? idle + 1 : 0;
-    if (idle == kIdleLooks) return {};
-    if (idle == 0 && clock.Monotonic() >= until) {
-      context.Warn("the indexes of '" + collection + "' are not built after " +
-                   FormatDuration(patience) + " (" + *busy +
-                   " is at work): searches in it may be slower until they are");
-      return {};
+    if (!look.ok()) return look.error();
+    done = look->open.empty() ? done + 1 : 0;
+    if (done == kDoneLooks) return std::string();
+    const MonotonicTime now = clock.Monotonic();
+    if (look->at_work) worked = now;
+    const bool stalled = now >= worked + kStalled;
+    if (done == 0 && (now >= until || stalled)) {
+      return "the indexes of '" + collection + "' are not all built (" + look->open +
+             (stalled ? ", and nothing is at work: optimizers are off, or go on with the next write"
+                      : "") +
+             "): searches in it may be slower until they are";
     }
     HF_RETURN_IF_ERROR(clock.SleepFor(call, pause));
-    pause = idle > 0 ? kPollMin : std::min(pause * 2, kPollMax);
+    pause = done > 0 ? kPollMin : std::min(pause * 2, kPollMax);
   }
 }
 

@@ -11,11 +11,12 @@
 
 namespace holdfast {
 
-/// Waits until no replica of `collection` has optimizers at work: its indexes are built then, and
-/// searches as fast as they will be. After `patience` it says so and goes on, since a collection
-/// answers without indexes too; zero: does not wait. Replicas that do not answer are not waited
-/// for.
-Status AwaitIndexed(StepContext& context, Engine& engine, Clock& clock,
-                    const std::string& collection, Duration patience);
+/// Waits until every replica of `collection` answers and has nothing left to optimize: its indexes
+/// are built then, and searches as fast as they will be. Gives up, since a collection answers
+/// without indexes too, after `patience` (zero: does not wait), or when nothing has been at work
+/// for half a minute: optimizers that are off, a node that was restarted and goes on only with the
+/// next write, a peer that is gone. Returns what is not built then, in words; empty: all is.
+Result<std::string> AwaitIndexed(StepContext& context, Engine& engine, Clock& clock,
+                                 const std::string& collection, Duration patience);
 
 }  // namespace holdfast

@@ -394,8 +394,15 @@ class RebalanceFaultTest : public RebalanceOpTest {
     engine_.AddCollection("thin", thin);
     ScriptedCollection full;
     full.shards = 1;
-    full.replication_factor = 3;
+    full.replication_factor = 2;
+    full.placement = {kFirst, kSecond};
     engine_.AddCollection("full", full);
+    // One more than is wanted.
+    const TransferRef more{.collection = "full", .shard = ShardId(0), .from = kFirst, .to = kThird};
+    ASSERT_TRUE(engine_.StartTransfer({}, more, TransferKind::kReplicate).ok());
+    clock_.Advance(std::chrono::hours(1));
+    ASSERT_EQ(engine_.Now().FindCollection("full")->StateOf(ShardId(0), kThird),
+              ReplicaState::kActive);
     for (const char* name : {"kept", "crowded", "thin", "full"}) engine_.Fill(name, 0, 20);
     Learn();
   }
@@ -416,7 +423,6 @@ class RebalanceFaultTest : public RebalanceOpTest {
     ExpectReached();
     return engine_.calls() - before;
   }
-  /// 'full' has three replicas wanted and two peers: all that may be left to tell.
   void ExpectReached() {
     ExpectWhole();
     const auto plan = PlanRebalance(engine_.Now(), Options().request);

@@ -211,7 +211,7 @@ Result<ShardId> NativeReshard::StartOwn(const CallContext& call, const Try& now)
   if (ShardsOf(before, now.round.key) != now.round.from) {
     return Error(ErrorCode::kFailedPrecondition,
                  "'" + plan_.collection + "' no longer has the shards that were planned for",
-                 "run the command again");
+                 "begin anew without --resume");
   }
   Resharding wanted{.uuid = now.uuid,
                     .direction = now.round.direction,

@@ -45,6 +45,8 @@ struct NativeReshardOutcome {
   std::uint32_t rounds = 0;
   /// Points that the collection's shards have by the hash ring, each counted once.
   std::uint64_t points = 0;
+  /// Writers may still be kept away; `warnings` say so.
+  bool unproven = false;
   std::vector<std::string> warnings;
 };
 

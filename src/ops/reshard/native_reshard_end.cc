@@ -80,9 +80,14 @@ Status NativeReshard::EndRound(StepContext& context, const CallContext& call, co
   const bool changed = !ended.ok() && ended.error().code() == ErrorCode::kDataLoss;
   if (changed && !thawed.ok()) ended = Verify(call, now, {});
   std::string released = again ? kReleasedByEnd : "";
-  if (!thawed.ok()) {
+  if (!thawed.ok() && thawed.error().code() == ErrorCode::kDeadlineExceeded) {
     released = "writers were released before the round had ended: " + thawed.error().message();
     context.Warn(released);
+  } else if (!thawed.ok()) {
+    // They were away until now, and may be still.
+    outcome_.unproven = true;
+    outcome_.warnings.push_back(thawed.error().message());
+    context.Warn(thawed.error().message());
   }
   return Both(ended, TellReleased(context, now, there, released));
 }
@@ -172,7 +177,8 @@ Status NativeReshard::TellReleased(StepContext& context, const Try& now, const C
   if (known) return {};
   return Error(ErrorCode::kFailedPrecondition,
                text + "; what they wrote under other shard keys since may be lost",
-               "raise the time limit of the freeze, and write anew what was written meanwhile");
+               "write anew what was written meanwhile, then run " + ResumeCommand() +
+                   "; the freeze must outlast the end of a round (fence_limit)");
 }
 
 }  // namespace holdfast

@@ -80,7 +80,11 @@ Result<bool> ReshardCopy::FencedEnd(StepContext& context, Duration last_pass) {
                      ", or stop the writers");
   }
   Frozen frozen(*options_.fence);
-  HF_RETURN_IF_ERROR(frozen.Freeze(call));
+  if (const Status away = frozen.Freeze(call); !away.ok()) {
+    // A hook that failed once is no reason to copy everything again.
+    worth_resuming_ = true;
+    return away.error();
+  }
   const MonotonicTime until = parts_.clock.Monotonic() + kStillPatience;
   for (bool still = false; !still;) {
     HF_TRY(const WriteMark before, Drained(call));
@@ -118,9 +122,11 @@ Result<bool> ReshardCopy::FencedEnd(StepContext& context, Duration last_pass) {
   outcome_.fenced = true;
   HF_TRY(const bool done, End(context, last, /*fenced=*/true));
   const Status thawed = frozen.Thaw();
-  if (!thawed.ok()) {
+  if (!thawed.ok() && thawed.error().code() == ErrorCode::kDeadlineExceeded) {
     // Whether that did harm is what the operation numbers tell, up to the look after the switch.
     context.Warn("the hooks did not keep writers away to the end: " + thawed.error().message());
+  } else if (!thawed.ok()) {
+    Unproven(context, thawed.error().message());
   }
   if (!done) return false;
   if (last.before.silent > 0 && !thawed.ok()) {

@@ -98,6 +98,7 @@ Result<ReshardOutcome> ReshardOp::RunNative(StepContext& context, const ReshardP
   outcome.shards = plan.shards;
   outcome.points = done.points;
   outcome.fenced = options_.fence != nullptr;
+  outcome.unproven = done.unproven;
   outcome.warnings = std::move(done.warnings);
   return outcome;
 }
