@@ -46,10 +46,14 @@ std::string CountOf(const Topology& topology) {
   return text;
 }
 
-std::string NowOf(const Peer* peer, const Share& gets) {
+/// `copied`: collections whose shards the servers place themselves, so that nobody knows yet what
+/// the peer gets of them.
+std::string NowOf(const Peer* peer, const Share& gets, std::size_t copied, std::size_t all) {
   if (peer == nullptr) return "gone";
   if (!peer->answers) return "silent, gets nothing";
-  return "gets " + gets.Text();
+  if (copied == 0) return "gets " + gets.Text();
+  if (copied == all) return "gets what the servers place on it";
+  return "gets " + gets.Text() + ", and what the servers place on it";
 }
 
 }  // namespace
@@ -60,21 +64,25 @@ std::vector<RestoreDifference> CompareThenAndNow(
   std::map<PeerId, Share> had;
   std::map<PeerId, Share> gets;
   std::vector<RestoreDifference> changes;
+  std::size_t copied = 0;
   for (const CollectionPlan& item : plan.collections) {
     const CollectionRecord& record = records.at(item.source);
     for (const ShardPlacement& placement : item.shards) {
       const auto image = std::ranges::find(record.shards, placement.shard, &ShardImage::shard);
-      const Shard* const shard = record.collection.FindShard(placement.shard);
       for (const PeerId peer : placement.peers) gets[peer].Add(image->tar_bytes);
+    }
+    for (const ShardImage& image : record.shards) {
+      const Shard* const shard = record.collection.FindShard(image.shard);
       if (shard == nullptr) continue;
-      for (const Replica& replica : shard->replicas) had[replica.peer].Add(image->tar_bytes);
+      for (const Replica& replica : shard->replicas) had[replica.peer].Add(image.tar_bytes);
     }
     if (item.copy_shards != 0) {
+      ++copied;
       const std::string each = record.collection.custom_sharding ? " of each shard key" : "";
-      changes.push_back(
-          {.what = "shards of '" + item.source + "'",
-           .then = std::to_string(record.shards.size()),
-           .now = std::to_string(item.copy_shards) + each + ", filled by a copy of the points"});
+      changes.push_back({.what = "shards of '" + item.source + "'",
+                         .then = std::to_string(record.shards.size()),
+                         .now = std::to_string(item.copy_shards) + each +
+                                ", filled by a copy of the points; the servers place them"});
     }
     if (item.replication_factor != record.collection.replication_factor) {
       changes.push_back({.what = "replicas of '" + item.source + "'",
@@ -94,9 +102,10 @@ std::vector<RestoreDifference> CompareThenAndNow(
   for (const Peer& peer : target.peers) peers.insert(peer.id);
   for (const PeerId id : peers) {
     const bool was_there = Find(manifest.topology.peers, id) != nullptr;
-    rows.push_back({.what = FormatPeer(id),
-                    .then = was_there ? had[id].Text() : "not there",
-                    .now = NowOf(Find(target.peers, id), gets[id])});
+    rows.push_back(
+        {.what = FormatPeer(id),
+         .then = was_there ? had[id].Text() : "not there",
+         .now = NowOf(Find(target.peers, id), gets[id], copied, plan.collections.size())});
   }
   std::ranges::move(changes, std::back_inserter(rows));
   return rows;

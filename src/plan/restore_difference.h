@@ -21,7 +21,7 @@ struct RestoreDifference {
 
 /// Peers, versions, then every peer with the replicas and bytes it had and gets, then every
 /// collection whose number of shards or replication changes. `now` is what holds once `plan` is
-/// carried out.
+/// carried out. Of collections that are copied the servers place the shards: no figures then.
 std::vector<RestoreDifference> CompareThenAndNow(
     const GroupManifest& manifest, const std::map<std::string, CollectionRecord>& records,
     const Topology& target, const RestorePlan& plan);

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/random.h"
+#include "plan/restore_difference.h"
 
 namespace holdfast {
 namespace {
@@ -434,6 +435,27 @@ TEST(RestorePlanTest, RefusesAKeyWhoseOwnIdsHaveGaps) {
 }
 
 // --- another number of shards --------------------------------------------------------------------
+
+TEST(RestoreDifferenceTest, NoFiguresOfWhatTheServersPlace) {
+  Case world(2, 2);
+  world.Hold("docs", {{1, 2}, {2}});
+  world.request.shards["docs"] = 5;
+  const auto row = [&](const std::string& what) {
+    const auto plan = world.Plan();
+    if (!plan.ok()) return plan.error().ToString();
+    for (const auto& one : CompareThenAndNow(world.manifest, world.records, world.target, *plan)) {
+      if (one.what == what) return one.then + " | " + one.now;
+    }
+    return std::string("no such row");
+  };
+  EXPECT_EQ(row("peer 2"), "2 replicas, 2.0 KiB | gets what the servers place on it");
+  EXPECT_THAT(row("shards of 'docs'"), HasSubstr("the servers place them"));
+  world.Hold("other", {{1}, {2}});
+  EXPECT_EQ(row("peer 2"),
+            "3 replicas, 2.9 KiB | gets 1 replica, 1000 B, and what the servers place on it");
+  world.request.shards.clear();
+  EXPECT_THAT(row("peer 2"), Not(HasSubstr("servers place")));
+}
 
 TEST(RestorePlanTest, AnotherNumberOfShardsIsACopyThatTheServerPlaces) {
   Case world(3, 3);
