@@ -85,6 +85,7 @@ int PrintPlan(Output& output, const RebalancePlan& plan) {
     output.Line("about " + FormatSize(plan.bytes) + " to transfer");
   }
   for (const std::string& text : plan.left) output.Line("not reached: " + text);
+  for (const std::string& text : plan.removable) output.Line(text);
   PrintWarnings(output, plan.warnings);
   output.Result("complete", {{"dry_run", true},
                              {"plan", Json::parse(RebalancePlanToJson(plan), nullptr, false)}});
@@ -110,6 +111,7 @@ Result<int> RunRebalance(CommandContext& context, const RebalanceFlags& flags) {
                 ": about " + FormatSize(outcome.bytes) + " in " + FormatDuration(took));
   }
   for (const std::string& text : outcome.left) output.Line("not reached: " + text);
+  for (const std::string& text : outcome.removable) output.Line(text);
   if (!output.json()) PrintWarnings(output, outcome.warnings);
   output.Result("complete", Json::parse(RebalanceOutcomeToJson(outcome, took), nullptr, false));
   return outcome.left.empty() ? kExitDone : kExitBelowAsked;

@@ -51,6 +51,7 @@ class Rebalancer {
     }
     if (!findings_.problems.empty()) return findings_.Refusal(kRefusal);
     plan_.warnings = std::move(findings_.warnings);
+    FindRemovable();
     return std::move(plan_);
   }
 
@@ -133,6 +134,22 @@ class Rebalancer {
       usable_.push_back(std::move(room));
     }
     if (usable_.empty()) findings_.Problem("no peer can be used", "`holdfast topology` shows why");
+  }
+
+  void FindRemovable() {
+    for (const Peer& peer : topology_.peers) {
+      const bool given_up = !peer.answers && Contains(request_.without, peer.id);
+      if (!given_up && !LimitsOf(request_.limits, peer.id).draining) continue;
+      const bool holds = std::ranges::any_of(topology_.collections, [&](const Collection& one) {
+        return std::ranges::any_of(one.shards, [&](const Shard& shard) {
+          return std::ranges::find(shard.replicas, peer.id, &Replica::peer) != shard.replicas.end();
+        });
+      });
+      if (holds) continue;
+      plan_.removable.push_back(
+          FormatPeer(peer.id) + " holds nothing any more; remove it with DELETE /cluster/peer/" +
+          std::to_string(peer.id.value()) + (peer.answers ? "" : "?force=true"));
+    }
   }
 
   bool Usable(PeerId peer) const {

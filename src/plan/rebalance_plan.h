@@ -58,6 +58,9 @@ struct RebalancePlan {
   /// What of the wanted layout cannot be had now, for people.
   std::vector<std::string> left;
   std::vector<std::string> warnings;
+  /// Peers that are draining or given up and hold no replica of any collection now, each with the
+  /// server's own call that removes it, for people: holdfast never removes a peer.
+  std::vector<std::string> removable;
 };
 
 /// The least transfers after which every shard has at least its collection's replication factor (as

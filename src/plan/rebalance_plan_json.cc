@@ -90,7 +90,8 @@ std::string RebalancePlanToJson(const RebalancePlan& plan) {
   return json::Dump({{"steps", std::move(steps)},
                      {"bytes", plan.bytes},
                      {"left", plan.left},
-                     {"warnings", plan.warnings}});
+                     {"warnings", plan.warnings},
+                     {"removable", plan.removable}});
 }
 
 Result<RebalancePlan> RebalancePlanFromJson(std::string_view text) {
@@ -119,6 +120,7 @@ Result<RebalancePlan> RebalancePlanFromJson(std::string_view text) {
   };
   HF_RETURN_IF_ERROR(texts("left", plan.left));
   HF_RETURN_IF_ERROR(texts("warnings", plan.warnings));
+  HF_RETURN_IF_ERROR(texts("removable", plan.removable));
   HF_RETURN_IF_ERROR(in.status());
   return plan;
 }

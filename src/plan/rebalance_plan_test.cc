@@ -117,6 +117,31 @@ TEST(RebalancePlan, ADrainingPeerKeepsWhatNobodyElseCanTake) {
   }
 }
 
+TEST(RebalancePlan, APeerThatWasEmptiedIsToldToBeRemovable) {
+  Topology topology = testing::ClusterOf(4);
+  Hold(topology, "docs", {{1}, {2}});
+  Hold(topology, "other", {{1, 3}}, 1);
+  topology.peers[3].answers = false;
+  RebalanceRequest request;
+  request.collections = {"docs"};
+  request.limits[PeerId(3)].draining = true;
+  request.without = {PeerId(2), PeerId(4)};
+  const auto plan = PlanRebalance(topology, request);
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  // Peer 2 answers and is used; peer 3 holds a replica of a collection that was not asked for.
+  EXPECT_THAT(plan->removable, ::testing::ElementsAre(AllOf(
+                                   HasSubstr("peer 4 holds nothing any more"),
+                                   ::testing::EndsWith("DELETE /cluster/peer/4?force=true"))));
+  EXPECT_EQ(RebalancePlanFromJson(RebalancePlanToJson(*plan))->removable, plan->removable);
+
+  topology.collections[1].shards[0].replicas.pop_back();
+  const auto both = PlanRebalance(topology, request);
+  ASSERT_TRUE(both.ok()) << both.error().ToString();
+  EXPECT_THAT(both->removable, ::testing::ElementsAre(::testing::EndsWith("DELETE /cluster/peer/3"),
+                                                      HasSubstr("peer 4")));
+  EXPECT_THAT(PlanRebalance(topology, {}).error().message(), HasSubstr("does not answer"));
+}
+
 TEST(RebalancePlan, ASilentPeerIsWaitedForUnlessItIsGivenUp) {
   Topology topology = testing::ClusterOf(3);
   Hold(topology, "docs", {{1, 3}, {2, 3}}, 2);

@@ -107,6 +107,7 @@ Result<RebalanceOutcome> RebalanceOp::Drive(StepContext& context) {
     if (nothing_left || plans == kPlansMax) {
       outcome.warnings = std::move(plan->warnings);
       outcome.left = std::move(plan->left);
+      outcome.removable = std::move(plan->removable);
       std::ranges::move(blocked, std::back_inserter(outcome.left));
       if (!nothing_left)
         outcome.left.push_back("the cluster changed faster than it was rebalanced");
@@ -152,6 +153,7 @@ std::string RebalanceOutcomeToJson(const RebalanceOutcome& outcome, Duration too
                      {"bytes", outcome.bytes},
                      {"left", outcome.left},
                      {"warnings", outcome.warnings},
+                     {"removable", outcome.removable},
                      {"seconds", static_cast<double>(took.count()) / 1e6}});
 }
 

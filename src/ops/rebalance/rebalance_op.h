@@ -48,6 +48,8 @@ struct RebalanceOutcome {
   /// What of the wanted layout was not reached, for people; empty: all of it was.
   std::vector<std::string> left;
   std::vector<std::string> warnings;
+  /// As in RebalancePlan: emptied peers, with the call that removes each.
+  std::vector<std::string> removable;
 };
 
 /// What `--dry-run` shows.

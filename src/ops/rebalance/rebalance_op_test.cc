@@ -15,6 +15,8 @@ namespace holdfast {
 namespace {
 
 using testing::CallFault;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using testing::EngineCall;
 using testing::FakeClock;
 using ::testing::HasSubstr;
@@ -142,7 +144,7 @@ TEST_F(RebalanceOpTest, WhatWasConsolidatedSpreadsOverThePeersAgain) {
   ExpectWhole();
   ExpectWanted();
   EXPECT_THAT(RebalanceOutcomeToJson(*outcome, std::chrono::seconds(2)),
-              HasSubstr(R"("moved":4,"replicated":0,"seconds":2.0)"));
+              HasSubstr(R"("moved":4,"removable":[],"replicated":0,"seconds":2.0)"));
 }
 
 TEST_F(RebalanceOpTest, ReplicasThatAreMissingAreMade) {
@@ -180,6 +182,7 @@ TEST_F(RebalanceOpTest, DrainedAndGivenUpPeersLoseWhatTheyHold) {
   auto outcome = Run(options);
   ASSERT_TRUE(outcome.ok()) << outcome.error().ToString();
   EXPECT_FALSE(Held("docs").contains(kFirst));
+  EXPECT_THAT(outcome->removable, ElementsAre(EndsWith("DELETE /cluster/peer/101")));
   ExpectWhole();
 
   engine_.KillPeer(kThird);
@@ -193,6 +196,7 @@ TEST_F(RebalanceOpTest, DrainedAndGivenUpPeersLoseWhatTheyHold) {
   outcome = Run(options);
   ASSERT_TRUE(outcome.ok()) << outcome.error().ToString();
   EXPECT_EQ(outcome->dropped, 3U);
+  EXPECT_THAT(outcome->removable, ElementsAre(EndsWith("DELETE /cluster/peer/103?force=true")));
   EXPECT_EQ(Held("docs"), (std::map<PeerId, std::size_t>{{kFirst, 3}, {kSecond, 3}}));
   ExpectWhole();
 }
