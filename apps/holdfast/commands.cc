@@ -14,6 +14,7 @@
 #include "apps/holdfast/command_helpers.h"
 #include "base/size.h"
 #include "model/json.h"
+#include "model/replica_counts.h"
 
 namespace holdfast {
 namespace {
@@ -81,20 +82,12 @@ void PrintTopology(Output& output, const Topology& topology) {
   output.Line("");
   Table collections{{"COLLECTION", "SHARDS", "REPLICAS", "POINTS", "ALIASES", "STATE"}};
   for (const Collection& collection : topology.collections) {
-    std::size_t active = 0;
-    std::size_t all = 0;
-    for (const Shard& shard : collection.shards) {
-      all += shard.replicas.size();
-      active += static_cast<std::size_t>(
-          std::ranges::count(shard.replicas, ReplicaState::kActive, &Replica::state));
-    }
-    std::string state =
-        active == all ? "all replicas active"
-                      : std::to_string(active) + " of " + std::to_string(all) + " replicas active";
+    const ReplicaCounts counts = CountReplicas(topology, collection);
+    std::string state = FormatReplicaState(counts);
     if (!collection.resharding.empty()) state += ", resharding";
     if (!collection.transfers.empty()) state += ", transfer in progress";
     collections.push_back({collection.name, std::to_string(collection.shards.size()),
-                           std::to_string(collection.replication_factor),
+                           FormatReplicaNumber(counts, collection.replication_factor),
                            FormatCount(collection.points), Join(collection.aliases), state});
   }
   output.PrintTable(collections);
@@ -103,8 +96,16 @@ void PrintTopology(Output& output, const Topology& topology) {
 /// What a restore of the group would find and give up now. Built beside, so that names that are
 /// taken do not stand in the way.
 Result<int> RunTopologyAgainst(CommandContext& context, const std::string& group) {
+  // The cluster's own groups; a cluster that has none may be one to restore onto: then those of the
+  // only other one, as `restore --to` has it.
+  auto id = context.service.ResolveGroup(context.call, group, {}, context.options.cluster);
+  if (!id.ok() && id.error().code() == ErrorCode::kNotFound && !context.options.cluster.empty()) {
+    auto others = context.service.ResolveGroup(context.call, group, {});
+    if (others.ok()) id = std::move(others);
+  }
+  if (!id.ok()) return std::move(id).error();
   RestoreCommand command;
-  command.group = group;
+  command.group = id->value();
   command.request.hidden = true;
   command.request.allow_consolidation = true;
   HF_TRY(const RestorePreview preview, context.service.PreviewRestore(context.call, command));

@@ -113,8 +113,8 @@ Result<GroupId> Service::NewestGroup(const CallContext& call, const std::optiona
     for (const std::string& name : clusters) names += (names.empty() ? "" : ", ") + name;
     return Error(ErrorCode::kInvalidArgument,
                  "the repository holds groups of several clusters: " + names,
-                 "say whose: --from NAME with restore, --cluster NAME with the others; or "
-                 "give the group's id");
+                 "say whose: --from NAME with restore, --cluster NAME with other commands; or give "
+                 "the group's id");
   }
   const auto found = std::ranges::find_if(listing.groups, [&](const GroupLine& line) {
     return counts(line) && (from.empty() || line.manifest.cluster == from) &&
