@@ -165,6 +165,10 @@ def test_latest_of_several_clusters_must_be_said(program, cluster, tmp_path):
     planned = other.done("restore", "latest", "--from", "test", "--dry-run").out
     assert mine in planned and theirs not in planned
     assert mine in other.done("show", "latest", "--cluster", "test").out
+    unsaid = other.run("topology", "--against", "latest", "--json")
+    assert unsaid.status == 2 and "--cluster" in unsaid.result["error"]["hint"], str(unsaid)
+    said = other.run("topology", "--against", "latest", "--cluster", "other", "--json")
+    assert said.result["group"] == theirs, str(said)
     nobody = other.run("restore", "latest", "--from", "nobody", "--dry-run")
     assert nobody.status == 1 and "nobody" in nobody.err
 
