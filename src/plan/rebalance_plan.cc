@@ -41,6 +41,11 @@ class Rebalancer {
                            std::to_string(usable_.size()) + " peers can be used");
     }
     for (const RoomLack& lack : lacks) {
+      // Somebody who gets nothing needs no room for it.
+      const bool receives = std::ranges::any_of(plan_.steps, [&](const RebalanceStep& step) {
+        return step.action != RebalanceAction::kDrop && step.to == lack.peer;
+      });
+      if (!receives) continue;
       std::string text = FormatPeer(lack.peer) + " would need " + FormatSize(lack.needed) +
                          " of disk and has " + FormatSize(lack.free);
       if (lack.estimated) {

@@ -362,6 +362,17 @@ TEST(RebalancePlan, ShardsWithDifferentNumbersOfReplicasAreSpreadEvenlyToo) {
   for (const auto& [peer, count] : held) EXPECT_LE(count, 3U) << peer.value();
 }
 
+TEST(RebalancePlan, AFullPeerThatGetsNothingIsNoReasonToRefuse) {
+  Topology topology = testing::ClusterOf(2);
+  Hold(topology, "docs", {{1}, {2}});
+  RebalanceRequest request;
+  request.limits[PeerId(1)].disk_free = 1;
+  request.limits[PeerId(2)].disk_free = 1;
+  const auto plan = PlanRebalance(topology, request);
+  ASSERT_TRUE(plan.ok()) << plan.error().ToString();
+  EXPECT_THAT(plan->steps, IsEmpty());
+}
+
 TEST(RebalancePlanProperty, TheStepsLeadToAnEvenLayoutWithoutLosingAReplica) {
   for (std::uint32_t seed = 0; seed < 3000; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));

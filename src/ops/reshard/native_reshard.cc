@@ -72,6 +72,12 @@ Result<NativeReshardOutcome> NativeReshard::Run(StepContext& context) {
   const bool stopped = !done.ok() && done.error().code() == ErrorCode::kCancelled &&
                        options_.user_stop.stop_requested();
   if (stopped && unsettled_) return Unsettled(context, std::move(done).error());
+  if (stopped) {
+    return Error(ErrorCode::kCancelled,
+                 "stopped; the round that was under way was taken back or brought to its end, and "
+                 "those before it stay",
+                 "`holdfast topology` shows how many shards '" + plan_.collection + "' has");
+  }
   return done;
 }
 
