@@ -177,7 +177,7 @@ def test_it_comes_back_on_one_node_if_that_is_wanted(client, program, wanted, ot
     assert dry.status == 3 and dry.result["plan"]["steps"] == [], dry
 
 
-def test_replication_of_two_goes_to_one_and_back(client, program, wanted, other):
+def test_replication_of_two_goes_to_one_and_back(client, program, wanted, other, tmp_path):
     cluster = other(2)
     there = Client(cluster.urls)
     kept, away = peers_of(cluster.urls)
@@ -191,10 +191,20 @@ def test_replication_of_two_goes_to_one_and_back(client, program, wanted, other)
     assert raised["replicated"] > 0 and raised["left"] == []
     check_whole(client, there, wanted, 2)
     with configured(program, draining):
-        lowered = program.run("rebalance", *TO)
-        assert lowered.status == 3 and lowered.result["left"], lowered
-        assert used(there) == {kept}
-        check_whole(client, there, wanted, 1)
+        # What nobody else can take stays.
+        drained = program.run("rebalance", *TO)
+        assert drained.status == 3 and drained.result["dropped"] == 0, drained
+        assert any(f"{away} keeps" in text for text in drained.result["left"])
+        check_whole(client, there, wanted, 2)
+    file = tmp_path / "layout.json"
+    on_one = {
+        shape.name: [{"shard": n, "peers": [kept]} for n in replicas(there, shape.name)]
+        for shape in SHAPES
+    }
+    file.write_text(json.dumps({"collections": on_one}))
+    assert program.done("rebalance", "--to", str(file), *TO).result["dropped"] > 0
+    assert used(there) == {kept}
+    check_whole(client, there, wanted, 1)
     assert program.done("rebalance", *TO).result["left"] == []
     check_whole(client, there, wanted, 2)
 
