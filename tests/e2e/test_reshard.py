@@ -123,6 +123,7 @@ def test_the_copy_has_the_settings_that_were_asked_for(program, client, docs):
     done = program.done("reshard", "live", *asked, "--json").result
     target = behind(client, "live")
     assert done["target"] == target and done["settings"]["vectors.hnsw_config.m"] == 8
+    wait_for("the strict mode", lambda: "strict_mode_config" in config_of(client, target))
     assert golden.points(client, target) == wanted == golden.points(client, docs)
     config = config_of(client, target)
     assert config["hnsw_config"] == {**before["hnsw_config"], "m": 24, "ef_construct": 64}
@@ -142,6 +143,10 @@ def test_the_copy_has_the_settings_that_were_asked_for(program, client, docs):
     undo = settings_file(program, {"quantization_config": None, "vectors": {"hnsw_config": None},
                                    "strict_mode_config": {"max_query_limit": None}})  # fmt: skip
     program.done("reshard", "live", *undo, "--shards", "3", "--json")
+    # Set last of all, so that the peer that is asked may not have heard of it yet.
+    wait_for(
+        "the strict mode", lambda: "strict_mode_config" in config_of(client, behind(client, "live"))
+    )
     last = config_of(client, behind(client, "live"))
     assert not last["quantization_config"] and "hnsw_config" not in last["params"]["vectors"]
     assert "max_query_limit" not in last["strict_mode_config"]
