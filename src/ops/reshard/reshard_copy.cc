@@ -472,10 +472,11 @@ Error ReshardCopy::CleanUp(StepContext& context, Error error) {
   if (!made_) {
     if (context.attempt() == 1) return error;
     if (!user && MayPass(error.code())) context.LeaveInterrupted();
-    return Error(
-        error.code(),
-        error.message() + "; an earlier run of this job may have left '" + plan_.target + "'",
-        error.hint());
+    return Error(error.code(),
+                 error.message() + "; an earlier run of this job may have left '" + plan_.target +
+                     "'" +
+                     (plan_.progress_json.empty() ? "" : ", which the aliases may read already"),
+                 error.hint());
   }
   if (error.code() == ErrorCode::kCancelled && !user) return error;
   if (!user && (worth_resuming_ || MayPass(error.code()))) {
