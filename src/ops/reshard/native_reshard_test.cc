@@ -188,6 +188,18 @@ TEST(NativeReshardTest, AFenceThatOpensTooEarlyIsAWarningElsewhere) {
   EXPECT_THAT(world.warnings.front(), HasSubstr("released"));
 }
 
+TEST(NativeReshardTest, AThawThatFailsIsInTheResultAndLosesNothing) {
+  World world(1, 1, {ShardKey("a"), ShardKey("b")});
+  CountingFence fence;
+  fence.thaw = Error(ErrorCode::kFailedPrecondition, "writers may still be frozen");
+  world.fence = &fence;
+  const auto done = world.Run(2);
+  ASSERT_TRUE(done.ok()) << done.error().ToString();
+  EXPECT_TRUE(done->unproven);
+  EXPECT_THAT(done->warnings, ::testing::Contains(HasSubstr("may still be frozen")));
+  EXPECT_THAT(world.warnings, ::testing::Not(::testing::Contains(HasSubstr("released"))));
+}
+
 /// What was counted before the switch says nothing then.
 TEST(NativeReshardTest, WhatIsWrittenAfterAFenceThatOpensTooEarlyIsNoDamage) {
   World world;

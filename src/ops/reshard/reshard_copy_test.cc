@@ -38,9 +38,9 @@ using Points = std::map<std::pair<std::string, std::string>, json::Json>;
 class FakeFence final : public Fence {
  public:
   Status Freeze(const CallContext&) override {
-    frozen = true;
     ++freezes;
-    return {};
+    frozen = freeze_result.ok();
+    return freeze_result;
   }
   Status Thaw(const CallContext&) override {
     frozen = false;
@@ -50,6 +50,7 @@ class FakeFence final : public Fence {
   bool frozen = false;
   int freezes = 0;
   int thaws = 0;
+  Status freeze_result;
   Status thaw_result;
 };
 
@@ -469,6 +470,27 @@ TEST_F(ReshardCopyTest, WritersThatGoOnAreKeptAwayByTheHooks) {
   EXPECT_GT(outcome->caught_up, 0U);
   EXPECT_EQ(fence.freezes, 1);
   EXPECT_EQ(fence.thaws, 1);
+}
+
+TEST_F(ReshardCopyTest, AFreezeThatFailsKeepsWhatWasCopied) {
+  FakeFence fence;
+  fence.freeze_result = Error(ErrorCode::kFailedPrecondition, "the hook ended with status 3");
+  options_.fence = &fence;
+  std::uint64_t writes = 0;
+  Every(5, [&] {
+    engine_.Upsert("docs_v1", std::to_string(writes++ % 60), {.vector = {}, .payload = "{}"});
+    return fence.freezes == 0;
+  });
+  Journal journal;
+  const auto failed = Run(journal);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(fence.freezes, 1);
+  EXPECT_TRUE(journal.left_interrupted);
+  EXPECT_TRUE(Exists(kCopy));
+  EXPECT_THAT(failed.error().message(), HasSubstr(kCopy));
+  fence.freeze_result = {};
+  const auto resumed = Run(journal);
+  ExpectResharded(resumed, Content("docs_v1"));
 }
 
 TEST_F(ReshardCopyTest, AFenceThatIsTooShortIsNotTried) {
