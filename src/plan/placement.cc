@@ -107,10 +107,10 @@ bool Placer::Holds(const Placed& placed, std::size_t peer) const {
   return std::ranges::find(placed.slots, peer, &Slot::peer) != placed.slots.end();
 }
 
-bool Placer::ZoneUsed(const Placed& placed, std::size_t peer) const {
+bool Placer::ZoneUsed(const Placed& placed, std::size_t peer, std::size_t without) const {
   const std::string& zone = peers_[peer].room.zone;
   return !zone.empty() && std::ranges::any_of(placed.slots, [&](const Slot& slot) {
-    return slot.peer != peer && peers_[slot.peer].room.zone == zone;
+    return slot.peer != without && peers_[slot.peer].room.zone == zone;
   });
 }
 
@@ -118,7 +118,7 @@ Placer::Choice Placer::Rank(const Placed& placed, std::size_t peer, std::size_t 
   const State& state = peers_[peer];
   const auto& had = placed.shard.had;
   return {.overfill = Overfill(state, placed.shard.bytes),
-          .zone_used = ZoneUsed(placed, peer),
+          .zone_used = ZoneUsed(placed, peer, peer),
           .above_share = held_[peer] >= share,
           .moved = std::ranges::find(had, state.room.peer) == had.end(),
           .held = held_[peer],
@@ -216,7 +216,7 @@ bool Placer::MakeRoom(const Placed& placed, std::size_t peer) {
     if (Overfill(peers_[peer], placed.shard.bytes) == kFits) return true;
     Placed& other = *at;
     for (std::size_t to = 0; to < peers_.size(); ++to) {
-      const bool taken = to == peer || Holds(other, to) || ZoneUsed(other, to);
+      const bool taken = to == peer || Holds(other, to) || ZoneUsed(other, to, to);
       if (taken || Overfill(peers_[to], other.shard.bytes) != kFits) continue;
       Take(other, peer);
       Put(other, {.peer = to, .reason = PlaceReason::kRoom});
@@ -235,11 +235,8 @@ bool Placer::Relieve(std::vector<Placed>& shards, std::size_t peer, std::size_t 
     Placed* shard = nullptr;
   };
   const auto may_take = [&](const Placed& placed, std::size_t from, std::size_t to) {
-    if (Holds(placed, to) || Overfill(peers_[to], placed.shard.bytes) != kFits) return false;
-    const std::string& zone = peers_[to].room.zone;
-    return zone.empty() || std::ranges::none_of(placed.slots, [&](const Slot& slot) {
-             return slot.peer != from && peers_[slot.peer].room.zone == zone;
-           });
+    return !Holds(placed, to) && !ZoneUsed(placed, to, from) &&
+           Overfill(peers_[to], placed.shard.bytes) == kFits;
   };
   std::vector<std::optional<Hand>> reached(peers_.size());
   reached[peer] = Hand{};

@@ -133,7 +133,8 @@ class Placer {
   std::uint64_t Need(const State& state, std::uint64_t more) const;
   int Overfill(const State& state, std::uint64_t more) const;
   bool Holds(const Placed& placed, std::size_t peer) const;
-  bool ZoneUsed(const Placed& placed, std::size_t peer) const;
+  /// A replica lies in the zone of `peer`, that on `without` not counted.
+  bool ZoneUsed(const Placed& placed, std::size_t peer, std::size_t without) const;
   Choice Rank(const Placed& placed, std::size_t peer, std::size_t share) const;
   bool LeavesShare(const Placed& placed, std::size_t peer, const Terms& terms) const;
   Slot Choose(const Placed& placed, const Terms& terms) const;

@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "plan/level_peers.h"
 #include "plan/plan_findings.h"
+#include "plan/reshard_plan.h"
 
 namespace holdfast {
 namespace {
@@ -265,12 +266,11 @@ class Rebalancer {
   }
 
   Error NoSuchCollection(const std::string& name) const {
-    for (const Collection& collection : topology_.collections) {
-      if (std::ranges::find(collection.aliases, name) == collection.aliases.end()) continue;
+    if (const Collection* const meant = FindByNameOrAlias(topology_, name); meant != nullptr) {
       return Error(ErrorCode::kInvalidArgument,
                    "the wanted layout names '" + name + "', which is an alias of the collection '" +
-                       collection.name + "'",
-                   "name it by its own name '" + collection.name + "'");
+                       meant->name + "'",
+                   "name it by its own name '" + meant->name + "'");
     }
     return Error(ErrorCode::kInvalidArgument,
                  "the wanted layout names '" + name + "', which is not there",

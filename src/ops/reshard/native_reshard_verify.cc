@@ -236,8 +236,10 @@ Status NativeReshard::Verify(const CallContext& call, const Try& now,
           "has all points");
     }
     // One that was made anew from another that had not been cleaned yet; the next look judges it.
-    for (const ReplicaRef& replica : wrong == wrong_before ? foreign : std::vector<ReplicaRef>()) {
-      static_cast<void>(parts_.engine.CleanReplica(call, replica).ok());
+    if (wrong == wrong_before) {
+      for (const ReplicaRef& replica : foreign) {
+        static_cast<void>(parts_.engine.CleanReplica(call, replica).ok());
+      }
     }
     HF_RETURN_IF_ERROR(parts_.clock.SleepFor(call, kPoll));
   }
